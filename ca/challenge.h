@@ -1,0 +1,70 @@
+/*
+ * Challenges: one-time passwords of an endpoint. Kept as HMAC-SHA256 under store.key, never in
+ * clear, never logged; used up in the transaction that records the certificate.
+ */
+#ifndef CA_CHALLENGE_H
+#define CA_CHALLENGE_H
+
+#include "store.h"
+
+/* The key of store.key. */
+typedef struct store_key {
+    unsigned char bytes[32];
+} store_key;
+
+/** Read store.key: 64 hex digits and a newline, readable by its owner only.
+ *  @return NULL, or CONFIG */
+SCEP_MUST const scep_err *store_key_load(store_key **out, const char *path, apr_pool_t *p);
+
+/** The keyed hash under which a challenge of @a endpoint is stored. */
+SCEP_MUST const scep_err *challenge_hash(const char **out, const store_key *key,
+                                         const char *endpoint, scep_bytes challenge,
+                                         apr_pool_t *p);
+
+typedef struct challenge_limits {
+    long max;     /* PasswordMax */
+    long minutes; /* PasswordValidity */
+    long length;  /* PasswordLength, bytes */
+} challenge_limits;
+
+/**
+ * Make one, unless @a limits->max unused ones stand. Removes at most 100 expired ones on the way.
+ * @param challenge upper-case hex, wiped with @a p; NULL: the endpoint is full
+ * @param expires seconds since 1970
+ */
+SCEP_MUST const scep_err *challenge_mint(const char **challenge, apr_int64_t *expires, store *s,
+                                         const store_key *key, const char *endpoint,
+                                         const challenge_limits *limits, const char *user,
+                                         const char *peer, apr_pool_t *p);
+
+/** In a job: would it be accepted now? */
+SCEP_MUST const scep_err *challenge_check(store_tx *tx, const char *endpoint, const char *hash,
+                                          bool *good);
+
+/** In the job that records the certificate: use it up, and count it.
+ *  @return NULL, or CHALLENGE: it is not fresh any more */
+SCEP_MUST const scep_err *challenge_use(store_tx *tx, const char *endpoint, const char *hash);
+
+/** Remove at most @a most expired ones of every endpoint. */
+SCEP_MUST const scep_err *challenge_sweep(store *s, int most, apr_pool_t *p);
+
+/*
+ * Reservations: in memory, held by the request that is being issued, so that a second, different
+ * request with the same challenge is refused before anything is signed, and the same request
+ * again waits for the first one's outcome.
+ */
+typedef struct reservations reservations;
+
+SCEP_MUST const scep_err *reservations_make(reservations **out, apr_pool_t *p);
+
+/**
+ * Take the names for @a owner; waits while the same owner holds them.
+ * @param name the challenge's hash; NULL: only the owner is reserved
+ * @param owner identity of the request (transaction_owner()); at most one request at a time
+ * @return NULL: taken; CHALLENGE: another request holds the challenge; UNAVAILABLE: deadline over
+ */
+SCEP_MUST const scep_err *reservation_take(reservations *r, const char *name, const char *owner,
+                                           apr_time_t deadline, apr_pool_t *p);
+void reservation_drop(reservations *r, const char *name, const char *owner);
+
+#endif

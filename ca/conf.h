@@ -1,0 +1,67 @@
+/*
+ * ca.conf, in OpenSSL's configuration syntax: the one file of scep-ca.
+ *
+ *   store     = sqlite3:store.db         [state] where apr_dbd keeps it
+ *   store_key = file:store.key
+ *
+ *   [authority default]
+ *   connector       = local
+ *   ca_cert         = ca.pem             issuing CA first, then its chain up to the root
+ *   ca_key          = file:ca.key
+ *   ra_sign_cert    = ra-sign.pem        ra_sign_key    = file:ra-sign.key
+ *   ra_decrypt_cert = ra-decrypt.pem     ra_decrypt_key = file:ra-decrypt.key
+ *   templates       = IPSECIntermediateOffline, WiFiClient
+ *
+ *   [template IPSECIntermediateOffline]
+ *   days, key_usage, extended_key_usage, minimum_rsa_bits, subject_required, allow_sid,
+ *   crl_url, issuer_url, ocsp_url
+ *
+ * Relative paths start at ca.conf's folder. OpenSSL's syntax eats backslashes and '$' and lets a
+ * repeated key win silently; so an unknown or repeated key or section, a backslash and a '$' are
+ * refused, with the line. Secrets stand in files named by "file:", never in ca.conf.
+ */
+#ifndef CA_CONF_H
+#define CA_CONF_H
+
+#include "own.h"
+
+#include <apr_tables.h>
+#include <stdbool.h>
+
+/* What a certificate of a template looks like. */
+typedef struct conf_template {
+    const char *name;
+    int days;
+    uint32_t key_usage;             /* KU_… bits */
+    const char *extended_key_usage; /* names or OIDs, comma separated, checked; NULL: none */
+    int minimum_rsa_bits;
+    bool subject_required; /* a request with an empty subject is refused even if it has a SAN */
+    bool allow_sid;        /* Microsoft SID extension and SID URI may be copied from the request */
+    const char *crl_url, *issuer_url, *ocsp_url; /* NULL: extension left out */
+} conf_template;
+
+typedef struct conf_authority {
+    const char *name;
+    const char *connector;           /* "local" */
+    const char *ca_cert, *ca_key;    /* paths, absolute */
+    const char *ra_sign_cert, *ra_sign_key;
+    const char *ra_decrypt_cert, *ra_decrypt_key;
+    apr_array_header_t *templates;   /* of const conf_template * */
+} conf_authority;
+
+typedef struct conf {
+    const char *path;
+    const char *store;     /* "sqlite3:/abs/path", "pgsql:params" */
+    const char *store_key; /* path, absolute */
+    apr_array_header_t *authorities; /* of conf_authority * */
+} conf;
+
+/** Read and check the text of ca.conf; opens none of the files it names.
+ *  @return NULL, or CONFIG: "FILE:LINE: what is wrong and what is accepted" */
+SCEP_MUST const scep_err *conf_load(conf **out, const char *path, apr_pool_t *p);
+
+/** NULL where there is none. */
+const conf_authority *conf_authority_find(const conf *c, const char *name);
+const conf_template *conf_template_find(const conf_authority *a, const char *name);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * The office: one function per wire verb. They call the rooms below, in order, and compute nothing.
+ */
+#ifndef CA_OFFICE_H
+#define CA_OFFICE_H
+
+#include "challenge.h"
+#include "connector.h"
+#include "settings.h"
+#include "wire.h"
+
+typedef struct office_authority {
+    const conf_authority *conf;
+    connector *connector;
+    scep_ra ra;
+    uint64_t generation; /* of the RA identities and chain */
+} office_authority;
+
+typedef struct office_endpoint {
+    const char *name;
+    scep_settings settings;
+    office_authority *authority;
+} office_endpoint;
+
+typedef struct office {
+    const conf *conf;
+    store *store;
+    store_key *key;
+    reservations *reservations;
+    apr_array_header_t *authorities; /* of office_authority * */
+    apr_array_header_t *endpoints;   /* of office_endpoint *, sorted by name */
+    apr_interval_time_t timeout;     /* SCEPCATimeout */
+} office;
+
+/**
+ * Load what needs privileges: ca.conf, store.key, CA and RA keys; check that every RA fits its CA
+ * and that every endpoint names an authority and templates that exist. Opens no database.
+ * @param endpoints of scep_wire_endpoint; may be empty (`scep-ca check` by hand)
+ * @return NULL, or CONFIG with a sentence that says what to do
+ */
+SCEP_MUST const scep_err *office_load(office **out, const char *conf_path,
+                                      const apr_array_header_t *endpoints, apr_pool_t *p);
+
+/** Open the store; as the user scep-ca runs as. */
+SCEP_MUST const scep_err *office_open(office *o, apr_pool_t *p);
+
+/** hello: what everybody may know, for READY. */
+SCEP_MUST const scep_err *office_hello(scep_wire_ready *out, const office *o, apr_pool_t *p);
+
+/** bundle: an endpoint's identities with their keys. REFUSED: unknown endpoint. */
+SCEP_MUST const scep_err *office_bundle(scep_wire_identities *out, const office *o,
+                                        const scep_wire_endpoint_name *in, apr_pool_t *p);
+
+/**
+ * enrol: the whole way of a request. Never an error: faults are verdicts (LATER where nothing was
+ * decided). Writes one audit line. On ISSUED everything is committed.
+ * @param deadline apr_time_now()'s clock
+ */
+void office_enrol(scep_wire_verdict *out, office *o, const scep_wire_enrol *in,
+                  apr_time_t deadline, apr_pool_t *p);
+
+/** mint: a challenge for an authenticated user. Writes one audit line, without the challenge. */
+SCEP_MUST const scep_err *office_mint(scep_wire_minted *out, office *o, const scep_wire_mint *in,
+                                      apr_pool_t *p);
+
+/** The endpoint of that name (letter case ignored); NULL: none. */
+office_endpoint *office_endpoint_find(const office *o, const char *name);
+
+#endif

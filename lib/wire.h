@@ -1,0 +1,183 @@
+/*
+ * The wire between httpd and scep-ca: frames, both directions, from one list of fields each.
+ *
+ * frame := "SCEP" version(1) verb(1) zero(2) length(4) body; numbers big-endian; length <= 2 MiB.
+ * A body is its fields in order: U32, U64; TEXT and BYTES with a u32 length before them; LIST: a
+ * u32 count and that many structures. A body must be used up to its last byte. TEXT holds no NUL.
+ *
+ * Two channels speak it: the control channel (httpd's parent and the scep-ca it started) and the
+ * workers' socket. A peer that breaks the rules is disconnected; it never ends the process.
+ */
+#ifndef SCEP_WIRE_H
+#define SCEP_WIRE_H
+
+#include "bytes.h"
+
+#define SCEP_WIRE_VERSION 1
+#define SCEP_WIRE_HEADER 12
+#define SCEP_WIRE_MAX (2u << 20)
+#define SCEP_WIRE_SECRET 32 /* bytes of a secret that opens a verb */
+
+typedef enum scep_verb {
+    /* control channel: parent -> scep-ca */
+    SCEP_VERB_CONFIGURE = 1, /* scep_wire_configure, once, first */
+    SCEP_VERB_DRAIN,         /* empty: a newer scep-ca serves; finish and leave */
+    /* control channel: scep-ca -> parent */
+    SCEP_VERB_READY,  /* scep_wire_ready: listening */
+    SCEP_VERB_FAILED, /* scep_wire_failed: will not serve */
+    /* workers' socket: worker -> scep-ca */
+    SCEP_VERB_HELLO,  /* scep_wire_hello, first on a connection */
+    SCEP_VERB_BUNDLE, /* scep_wire_endpoint_name; needs the enrol secret */
+    SCEP_VERB_ENROL,  /* scep_wire_enrol; needs the enrol secret */
+    SCEP_VERB_MINT,   /* scep_wire_mint; needs the mint secret */
+    /* workers' socket: scep-ca -> worker */
+    SCEP_VERB_WELCOME,    /* empty: answers HELLO; a wrong secret is answered by closing */
+    SCEP_VERB_IDENTITIES, /* scep_wire_identities: answers BUNDLE */
+    SCEP_VERB_VERDICT,    /* scep_wire_verdict: answers ENROL */
+    SCEP_VERB_MINTED,     /* scep_wire_minted: answers MINT */
+    SCEP_VERB_REFUSED     /* scep_wire_refused: unknown verb, endpoint, or not permitted */
+} scep_verb;
+
+/* A "NAME=VALUE" of an endpoint, as in settings.h. */
+#define SCEP_WIRE_SETTING(F) F(TEXT, name) F(TEXT, value)
+
+/* An endpoint and its issuance settings, as the parent read them. */
+#define SCEP_WIRE_ENDPOINT(F) F(TEXT, name) F(LIST, settings, setting)
+
+#define SCEP_WIRE_ENDPOINT_NAME(F) F(TEXT, endpoint)
+
+/*
+ * worker_uid: who may connect; enrol_secret and mint_secret: 32 bytes each, mint_secret empty
+ * where no worker may mint; timeout: seconds; in_flight: calls of one authority at one time;
+ * respawn: 1 when the parent does not wait for the answer, so that a failed start is damped.
+ */
+#define SCEP_WIRE_CONFIGURE(F)                                                                \
+    F(U32, worker_uid) F(TEXT, user) F(BYTES, enrol_secret) F(BYTES, mint_secret)             \
+    F(U32, timeout) F(U32, in_flight) F(U32, respawn) F(LIST, endpoints, endpoint)
+
+#define SCEP_WIRE_CERT(F) F(BYTES, der)
+
+/* What everybody may know of an endpoint; chain: the issuing CA first, the root last. */
+#define SCEP_WIRE_PUBLIC(F)                                                                   \
+    F(TEXT, endpoint) F(U64, generation) F(BYTES, sign_cert) F(BYTES, decrypt_cert)           \
+    F(LIST, chain, cert)
+
+#define SCEP_WIRE_READY(F) F(LIST, endpoints, public)
+#define SCEP_WIRE_FAILED(F) F(TEXT, detail)
+
+/* The secrets are this httpd's: mint_secret is empty on a connection that will not mint. */
+#define SCEP_WIRE_HELLO(F) F(BYTES, enrol_secret) F(BYTES, mint_secret)
+
+/* The keys as PKCS#8 DER. */
+#define SCEP_WIRE_IDENTITIES(F)                                                               \
+    F(LIST, endpoint, public) F(BYTES, sign_key) F(BYTES, decrypt_key)
+
+/* peer: the device's address, for the audit line. */
+#define SCEP_WIRE_ENROL(F)                                                                    \
+    F(TEXT, endpoint) F(U32, message_type) F(BYTES, transaction_id) F(BYTES, csr) F(TEXT, peer)
+
+/*
+ * status: scep_wire_status; code: a scep_code where refused; detail: for httpd's error log;
+ * certificate: DER where issued; generation: of the endpoint's identities now.
+ */
+#define SCEP_WIRE_VERDICT(F)                                                                  \
+    F(U32, status) F(U32, code) F(TEXT, detail) F(BYTES, certificate) F(U64, generation)
+
+#define SCEP_WIRE_MINT(F) F(TEXT, endpoint) F(TEXT, user) F(TEXT, peer)
+
+/* outcome: scep_wire_mint_outcome; expires: seconds since 1970; minutes: as configured. */
+#define SCEP_WIRE_MINTED(F)                                                                   \
+    F(U32, outcome) F(TEXT, challenge) F(U64, expires) F(U32, minutes)
+
+#define SCEP_WIRE_REFUSED(F) F(U32, code) F(TEXT, detail)
+
+typedef enum scep_wire_status {
+    SCEP_STATUS_ISSUED = 1,
+    SCEP_STATUS_PENDING,
+    SCEP_STATUS_REFUSED,
+    SCEP_STATUS_LATER /* nothing decided, nothing used up: the device may ask again */
+} scep_wire_status;
+
+typedef enum scep_wire_mint_outcome {
+    SCEP_MINT_DONE = 1,
+    SCEP_MINT_FULL,         /* PasswordMax unused challenges stand */
+    SCEP_MINT_NOT_PERMITTED /* this user may not enrol */
+} scep_wire_mint_outcome;
+
+/* X(name, fields): leaves before those that list them. */
+#define SCEP_WIRE_STRUCTS(X)                                                                  \
+    X(setting, SCEP_WIRE_SETTING)                                                             \
+    X(endpoint, SCEP_WIRE_ENDPOINT)                                                           \
+    X(endpoint_name, SCEP_WIRE_ENDPOINT_NAME)                                                 \
+    X(configure, SCEP_WIRE_CONFIGURE)                                                         \
+    X(cert, SCEP_WIRE_CERT)                                                                   \
+    X(public, SCEP_WIRE_PUBLIC)                                                               \
+    X(ready, SCEP_WIRE_READY)                                                                 \
+    X(failed, SCEP_WIRE_FAILED)                                                               \
+    X(hello, SCEP_WIRE_HELLO)                                                                 \
+    X(identities, SCEP_WIRE_IDENTITIES)                                                       \
+    X(enrol, SCEP_WIRE_ENROL)                                                                 \
+    X(verdict, SCEP_WIRE_VERDICT)                                                             \
+    X(mint, SCEP_WIRE_MINT)                                                                   \
+    X(minted, SCEP_WIRE_MINTED)                                                               \
+    X(refused, SCEP_WIRE_REFUSED)
+
+/* struct scep_wire_NAME: U32 uint32_t, U64 uint64_t, TEXT const char * (never NULL after
+ * decoding; NULL encodes as empty), BYTES scep_bytes, LIST an apr_array_header_t * of
+ * scep_wire_ELEMENT (never NULL after decoding; NULL encodes as empty). */
+#define SCEP_WIRE_MEMBER(kind, ...) SCEP_WIRE_MEMBER_##kind(__VA_ARGS__)
+#define SCEP_WIRE_MEMBER_U32(name) uint32_t name;
+#define SCEP_WIRE_MEMBER_U64(name) uint64_t name;
+#define SCEP_WIRE_MEMBER_TEXT(name) const char *name;
+#define SCEP_WIRE_MEMBER_BYTES(name) scep_bytes name;
+#define SCEP_WIRE_MEMBER_LIST(name, element) apr_array_header_t *name;
+
+#include <apr_tables.h>
+#define X(name, fields)                                                                       \
+    typedef struct scep_wire_##name {                                                         \
+        fields(SCEP_WIRE_MEMBER)                                                              \
+    } scep_wire_##name;
+SCEP_WIRE_STRUCTS(X)
+#undef X
+
+/**
+ * For each structure NAME:
+ * scep_wire_put_NAME(verb, value, p): a whole frame, header included, in @a p (wiped with it:
+ *   frames carry secrets).
+ * scep_wire_get_NAME(out, body, p): INTERNAL where @a body is not exactly such a structure.
+ *   Texts are copied into @a p, BYTES are views of @a body.
+ */
+#define X(name, fields)                                                                       \
+    SCEP_API scep_bytes scep_wire_put_##name(scep_verb verb, const scep_wire_##name *value,   \
+                                             apr_pool_t *p);                                  \
+    SCEP_API SCEP_MUST const scep_err *scep_wire_get_##name(scep_wire_##name *out,            \
+                                                            scep_bytes body, apr_pool_t *p);
+SCEP_WIRE_STRUCTS(X)
+#undef X
+
+/** A frame without a body. */
+SCEP_API scep_bytes scep_wire_put_empty(scep_verb verb, apr_pool_t *p);
+
+/**
+ * Look at the start of a stream.
+ * @param have what has been received so far
+ * @param verb, length set when the header is there: length of the body
+ * @return NULL and *verb 0 while fewer than SCEP_WIRE_HEADER bytes are there; NULL and the header;
+ *         or INTERNAL: not our magic, another version, too long
+ */
+SCEP_API SCEP_MUST const scep_err *scep_wire_header(scep_bytes have, int *verb, size_t *length,
+                                                    apr_pool_t *p);
+
+/**
+ * Write all of @a frame to / read one whole frame from a socket or pipe before @a deadline.
+ * The descriptor may be blocking or not. SIGPIPE is not raised on sockets.
+ * @param deadline apr_time_now()'s clock; the past: one try
+ * @param verb, body of the frame read; the body is in @a p and wiped with it
+ * @return NULL, or UNAVAILABLE: closed, failed, or the time is over; INTERNAL: not a frame
+ */
+SCEP_API SCEP_MUST const scep_err *scep_wire_write(int fd, scep_bytes frame, apr_time_t deadline,
+                                                   apr_pool_t *p);
+SCEP_API SCEP_MUST const scep_err *scep_wire_read(int fd, int *verb, scep_bytes *body,
+                                                  apr_time_t deadline, apr_pool_t *p);
+
+#endif

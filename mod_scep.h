@@ -1,0 +1,141 @@
+/*
+ * What the files of the module share. The module is glue: HTTP in, bytes out.
+ *
+ *   mod_scep.c           module record, hooks, the SCEP handler
+ *   mod_scep_config.c    directives (from lib/settings.h) and the settings of a request
+ *   mod_scep_sections.c  all sections together: endpoints, and what is refused at start
+ *   mod_scep_pages.c     the pages of mscep and mscep_admin
+ *   mod_scep_ca.c        start and supervise scep-ca
+ *   mod_scep_call.c      a worker's calls to it, and what it remembers of the answers
+ */
+#ifndef MOD_SCEP_H
+#define MOD_SCEP_H
+
+#include "scep.h"
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+
+extern module AP_MODULE_DECLARE_DATA scep_module;
+APLOG_USE_MODULE(scep);
+
+/* ---- configuration (mod_scep_config.c) ---- */
+
+/* What one section (server, virtual host or <Location>) says: its per-directory configuration.
+ * httpd merges the server's into the Location's, so a request sees one whole set. */
+typedef struct scep_section {
+    scep_settings settings;
+    const char *where[SCEP_SET_COUNT]; /* "FILE:LINE" of each value set here */
+} scep_section;
+
+extern const command_rec scep_commands[];
+void *scep_section_create(apr_pool_t *p, char *path);
+void *scep_section_merge(apr_pool_t *p, void *base, void *add);
+
+/** The settings in force for a request. */
+const scep_settings *scep_request_settings(request_rec *r);
+/** The settings of a server, outside any <Location>. */
+const scep_settings *scep_server_settings(server_rec *s);
+/** The endpoint a request belongs to: SCEPEndpoint or the ServerName. Never NULL. */
+const char *scep_request_endpoint(request_rec *r);
+
+/* What scep-ca has to know, gathered from all sections. */
+typedef struct scep_plan {
+    bool wanted;           /* an SCEPEngine is on somewhere */
+    const char *ca_conf;   /* absolute; from SCEPConnector spawn:FILE */
+    const char *program;   /* SCEPCAProgram or the installed scep-ca */
+    const char *ca_user;   /* NULL: httpd did not start as root */
+    long timeout;          /* seconds */
+    bool admin;            /* this httpd may mint */
+    apr_array_header_t *endpoints; /* of scep_wire_endpoint: issuance settings of each */
+} scep_plan;
+
+/**
+ * Gather the endpoints of all sections and check what can be known at configuration time: sections
+ * of one endpoint agree (both lines are named where not), SCEPConnector is there, SCEPCAUser is
+ * there and sensible when started as root, no <Location> differs from a SCEP path in letter case
+ * alone. Warns where LimitRequestLine is too small for GET.
+ * @return NULL, or CONFIG
+ */
+SCEP_MUST const scep_err *scep_config_plan(scep_plan *out, server_rec *main_server, apr_pool_t *p);
+
+/* ---- scep-ca, the parent's side (mod_scep_ca.c) ---- */
+
+/** Run `scep-ca check` with @a plan and wait. @return NULL, or CONFIG with what it said */
+SCEP_MUST const scep_err *scep_ca_check(const scep_plan *plan, server_rec *s, apr_pool_t *ptemp);
+
+/**
+ * post_config's second part: create secrets and the listener once, register living scep-ca
+ * processes again, start a new one and wait until it is ready, then let the old ones drain.
+ * At a restart a failure is logged and the old one keeps serving.
+ * @return NULL, or CONFIG: first start only
+ */
+SCEP_MUST const scep_err *scep_ca_start(const scep_plan *plan, server_rec *s, apr_pool_t *pconf);
+
+/* What workers inherit by fork: everything needed to call, and the public bundle of READY. */
+typedef struct scep_inheritance {
+    const char *socket;      /* path of the workers' socket */
+    scep_bytes enrol_secret;
+    scep_bytes mint_secret;  /* len 0: this httpd may not mint */
+    long timeout;            /* seconds */
+    const scep_wire_ready *ready;
+} scep_inheritance;
+
+/**
+ * In a new worker: close what is the parent's (not under -X, where it is the same process), stop
+ * being dumpable. @return NULL where no SCEPEngine is on
+ */
+const scep_inheritance *scep_ca_inherit(apr_pool_t *pchild, server_rec *s);
+
+/** The monitor hook's part: starts a scep-ca again whose respawn was put off. */
+void scep_ca_monitor(apr_pool_t *p, server_rec *s);
+
+/* ---- scep-ca, a worker's side (mod_scep_call.c) ---- */
+
+/** In a new worker, after scep_ca_inherit(): make the client. Connects to nothing. */
+void scep_call_child_init(const scep_inheritance *from, apr_pool_t *pchild, server_rec *s);
+
+/* What everybody may know of an endpoint, ready to be sent. Lives as long as the process. */
+typedef struct scep_public {
+    const char *endpoint;
+    uint64_t generation;
+    scep_bytes ca_cert_body;     /* GetCACert: application/x-x509-ca-ra-cert */
+    X509 *ca;                    /* issuing CA */
+    X509 *root;                  /* last of the chain; its thumbprint is on the challenge page */
+    STACK_OF(X509) *chain;       /* issuing CA first, root last */
+} scep_public;
+
+/** From memory: the newest that this worker knows. NULL: no such endpoint. Holds until @a r ends. */
+const scep_public *scep_ca_public(request_rec *r, const char *endpoint);
+
+/**
+ * The RA of an endpoint, fetched at the first use and whenever scep-ca has named a newer
+ * generation. Holds until @a r ends.
+ * @return NULL, or UNAVAILABLE, or what scep-ca refused with
+ */
+SCEP_MUST const scep_err *scep_ca_identity(const scep_ra **out, request_rec *r,
+                                           const char *endpoint);
+
+/** scep_ca_client_enrol() and _mint() for this worker; enrol notices a newer generation. */
+SCEP_MUST const scep_err *scep_ca_enrol(scep_wire_verdict *out, request_rec *r,
+                                        const scep_wire_enrol *request);
+SCEP_MUST const scep_err *scep_ca_mint(scep_wire_minted *out, request_rec *r,
+                                       const scep_wire_mint *request);
+
+/* ---- pages (mod_scep_pages.c) ---- */
+
+/** GET without an operation on a device address: NDES's information page. */
+int scep_page_info(request_rec *r);
+
+/** mscep_admin: the challenge page and its error pages. */
+int scep_page_admin(request_rec *r);
+
+/** Send @a body with exactly this Content-Type (no charset is ever added), Cache-Control:
+ *  no-store and a Content-Length. HEAD sends no body. */
+int scep_send(request_rec *r, int status, const char *content_type, scep_bytes body);
+
+#endif
