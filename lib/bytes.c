@@ -6,6 +6,8 @@
 #include <openssl/evp.h>
 #include <string.h>
 
+#define BASE64_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
 scep_bytes scep_bytes_of(const char *text)
 {
     return (scep_bytes){ (const unsigned char *)text, text ? strlen(text) : 0 };
@@ -53,11 +55,13 @@ const scep_err *scep_unbase64(scep_bytes *out, const char *text, apr_pool_t *p)
     unsigned char *data = apr_palloc(p, len / 4 * 3 + 1);
     size_t padding = 0;
 
-    if (len % 4 || len > INT32_MAX || strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") != len)
+    if (len % 4 || len > INT32_MAX)
         return scep_fail(p, INTERNAL, "not base64");
     while (padding < 2 && padding < len && text[len - 1 - padding] == '=')
         padding++;
-    if (EVP_DecodeBlock(data, (const unsigned char *)text, (int)len) < 0)
+    /* OpenSSL takes '=' for a zero anywhere and white space at both ends */
+    if (strspn(text, BASE64_DIGITS) != len - padding ||
+        EVP_DecodeBlock(data, (const unsigned char *)text, (int)len) < 0)
         return scep_fail(p, INTERNAL, "not base64");
     *out = (scep_bytes){ data, len / 4 * 3 - padding };
     return NULL;
@@ -81,8 +85,7 @@ const char *scep_printable(apr_pool_t *p, scep_bytes b, size_t most)
     return text;
 }
 
-const scep_err *scep_sha256(unsigned char out[32], const scep_bytes *parts, size_t n,
-                            apr_pool_t *p)
+const scep_err *scep_sha256(unsigned char out[32], const scep_bytes *parts, size_t n, apr_pool_t *p)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     bool ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);

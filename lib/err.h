@@ -73,7 +73,7 @@ SCEP_API const scep_code_info *scep_code_describe(int code);
  */
 SCEP_API SCEP_MUST const scep_err *scep_err_make(apr_pool_t *p, scep_code code, const char *file,
                                                  int line, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+    __attribute__((format(printf, 5, 6), returns_nonnull));
 
 /** scep_fail(p, BAD_ALG, "digest %s", name): the error with this place in it. */
 #define scep_fail(p, code, ...) scep_err_make((p), SCEP_##code, __FILE__, __LINE__, __VA_ARGS__)

@@ -49,7 +49,8 @@ typedef enum scep_verb {
 /*
  * worker_uid: who may connect; enrol_secret and mint_secret: 32 bytes each, mint_secret empty
  * where no worker may mint; timeout: seconds; in_flight: calls of one authority at one time;
- * respawn: 1 when the parent does not wait for the answer, so that a failed start is damped.
+ * respawn: 0 where the parent waits for READY or FAILED; otherwise it does not: scep-ca waits
+ * respawn - 1 seconds before it loads anything, and logs and damps a failed start by itself.
  */
 #define SCEP_WIRE_CONFIGURE(F)                                                                \
     F(U32, worker_uid) F(TEXT, user) F(BYTES, enrol_secret) F(BYTES, mint_secret)             \
@@ -169,11 +170,12 @@ SCEP_API SCEP_MUST const scep_err *scep_wire_header(scep_bytes have, int *verb, 
                                                     apr_pool_t *p);
 
 /**
- * Write all of @a frame to / read one whole frame from a socket or pipe before @a deadline.
- * The descriptor may be blocking or not. SIGPIPE is not raised on sockets.
+ * Write all of @a frame to / read one whole frame from a socket before @a deadline. The socket may
+ * be blocking or not. SIGPIPE is not raised.
  * @param deadline apr_time_now()'s clock; the past: one try
  * @param verb, body of the frame read; the body is in @a p and wiped with it
- * @return NULL, or UNAVAILABLE: closed, failed, or the time is over; INTERNAL: not a frame
+ * @return NULL, or UNAVAILABLE: closed, failed, or the time is over; INTERNAL: not a frame. After a
+ *         failed write the other side never holds the whole frame
  */
 SCEP_API SCEP_MUST const scep_err *scep_wire_write(int fd, scep_bytes frame, apr_time_t deadline,
                                                    apr_pool_t *p);

@@ -1,0 +1,253 @@
+/* The allow-list of algorithms and keys. */
+#include "algorithm.h"
+
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/rsa.h>
+#include <string.h>
+
+#define SAY_DIGEST "have the client use SHA-256 (RFC 8894 2.9)"
+#define SAY_CIPHER "have the client use AES (RFC 8894 2.9)"
+
+static const ASN1_OBJECT *algorithm_oid(const X509_ALGOR *alg)
+{
+    const ASN1_OBJECT *oid;
+
+    X509_ALGOR_get0(&oid, NULL, NULL, alg);
+    return oid;
+}
+
+static const char *algorithm_name(const X509_ALGOR *alg, apr_pool_t *p)
+{
+    char name[80];
+
+    if (OBJ_obj2txt(name, sizeof(name), algorithm_oid(alg), 0) <= 0)
+        return "(unreadable OID)";
+    return scep_printable(p, scep_bytes_of(name), sizeof(name));
+}
+
+static const EVP_MD *digest_of(int nid)
+{
+    switch (nid) {
+    case NID_sha1:
+        return EVP_sha1();
+    case NID_sha224:
+        return EVP_sha224();
+    case NID_sha256:
+        return EVP_sha256();
+    case NID_sha384:
+        return EVP_sha384();
+    case NID_sha512:
+        return EVP_sha512();
+    default:
+        return NULL;
+    }
+}
+
+/* @param alg where @a nid was found, for its name */
+static const scep_err *accept_digest(const EVP_MD **out, int nid, const X509_ALGOR *alg, int least,
+                                     apr_pool_t *p)
+{
+    const EVP_MD *md = digest_of(nid);
+
+    if (!md)
+        return scep_fail(p, BAD_ALG, "digest algorithm %s is not accepted: " SAY_DIGEST,
+                         algorithm_name(alg, p));
+    if (EVP_MD_get_size(md) * 8 < least)
+        return scep_fail(
+            p, BAD_ALG,
+            "digest algorithm %s is weaker than the %d bits of SCEPMinimumHash: " SAY_DIGEST,
+            algorithm_name(alg, p), least);
+    *out = md;
+    return NULL;
+}
+
+const scep_err *scep_algorithm_digest(const EVP_MD **out, const X509_ALGOR *digest, int least,
+                                      apr_pool_t *p)
+{
+    return accept_digest(out, OBJ_obj2nid(algorithm_oid(digest)), digest, least, p);
+}
+
+/* The parameters' bytes where they are a SEQUENCE. */
+static bool sequence_parameters(scep_bytes *out, const X509_ALGOR *alg)
+{
+    const void *value;
+    int type;
+
+    X509_ALGOR_get0(NULL, &type, &value, alg);
+    if (type != V_ASN1_SEQUENCE)
+        return false;
+    *out = (scep_bytes){ ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value) };
+    return true;
+}
+
+/* RFC 4055 2.2, 3.1, 4.1: absent means SHA-1, and MGF1 is the only mask generation there is. */
+static const scep_err *accept_mask(scep_mask *out, const X509_ALGOR *digest, const X509_ALGOR *mgf,
+                                   int least, apr_pool_t *p)
+{
+    const scep_err *err;
+    X509_ALGOR *inner;
+    scep_bytes der;
+
+    *out = (scep_mask){ EVP_sha1(), EVP_sha1() };
+    if (!digest && least > 160)
+        return scep_fail(p, BAD_ALG,
+                         "digest algorithm sha1 inside RSA-PSS is weaker than the %d "
+                         "bits of SCEPMinimumHash: " SAY_DIGEST,
+                         least);
+    if (digest)
+        SCEP_TRY(scep_algorithm_digest(&out->digest, digest, least, p));
+    if (!mgf)
+        return NULL;
+    if (OBJ_obj2nid(algorithm_oid(mgf)) != NID_mgf1 || !sequence_parameters(&der, mgf))
+        return scep_fail(p, BAD_ALG, "mask generation %s is not accepted: MGF1 is",
+                         algorithm_name(mgf, p));
+    inner = d2i_X509_ALGOR(NULL, &der.data, (long)der.len);
+    if (!inner)
+        return scep_fail(p, BAD_ALG, "the parameters of MGF1 cannot be read");
+    /* MGF1 needs no collision resistance: SHA-1 is common there whatever the digest is */
+    err = scep_algorithm_digest(&out->mask, inner, 0, p);
+    X509_ALGOR_free(inner);
+    return err;
+}
+
+static const scep_err *accept_pss(const X509_ALGOR *signature, int least, apr_pool_t *p)
+{
+    RSA_PSS_PARAMS *pss = NULL;
+    const scep_err *err;
+    scep_mask mask;
+    scep_bytes der;
+
+    if (sequence_parameters(&der, signature))
+        pss = d2i_RSA_PSS_PARAMS(NULL, &der.data, (long)der.len);
+    if (!pss)
+        return scep_fail(p, BAD_ALG, "the parameters of RSA-PSS are missing or cannot be read");
+    err = accept_mask(&mask, pss->hashAlgorithm, pss->maskGenAlgorithm, least, p);
+    RSA_PSS_PARAMS_free(pss);
+    return err;
+}
+
+const scep_err *scep_algorithm_signature(int *key_type, const X509_ALGOR *signature, int least,
+                                         apr_pool_t *p)
+{
+    int nid = OBJ_obj2nid(algorithm_oid(signature));
+    int digest_nid, key_nid;
+    const EVP_MD *digest;
+
+    *key_type = EVP_PKEY_RSA;
+    if (nid == NID_rsaEncryption)
+        return NULL;
+    if (nid == NID_rsassaPss)
+        return accept_pss(signature, least, p);
+    if (!OBJ_find_sigid_algs(nid, &digest_nid, &key_nid) ||
+        (key_nid != NID_rsaEncryption && key_nid != NID_X9_62_id_ecPublicKey))
+        return scep_fail(p, BAD_ALG,
+                         "signature algorithm %s is not accepted: RSA PKCS#1 v1.5, RSA-PSS and "
+                         "ECDSA are",
+                         algorithm_name(signature, p));
+    *key_type = key_nid == NID_rsaEncryption ? EVP_PKEY_RSA : EVP_PKEY_EC;
+    return accept_digest(&digest, digest_nid, signature, least, p);
+}
+
+static const EVP_CIPHER *cipher_of(int nid)
+{
+    switch (nid) {
+    case NID_aes_128_cbc:
+        return EVP_aes_128_cbc();
+    case NID_aes_192_cbc:
+        return EVP_aes_192_cbc();
+    case NID_aes_256_cbc:
+        return EVP_aes_256_cbc();
+    case NID_des_ede3_cbc:
+        return EVP_des_ede3_cbc();
+    default:
+        return NULL;
+    }
+}
+
+const scep_err *scep_algorithm_cipher(const EVP_CIPHER **out, const X509_ALGOR *cipher,
+                                      apr_pool_t *p)
+{
+    const EVP_CIPHER *found = cipher_of(OBJ_obj2nid(algorithm_oid(cipher)));
+    const void *iv;
+    int type;
+
+    if (!found)
+        return scep_fail(p, BAD_ALG, "content cipher %s is not accepted: " SAY_CIPHER,
+                         algorithm_name(cipher, p));
+    X509_ALGOR_get0(NULL, &type, &iv, cipher);
+    if (type != V_ASN1_OCTET_STRING || ASN1_STRING_length(iv) != EVP_CIPHER_get_iv_length(found))
+        return scep_fail(p, BAD_ALG, "content cipher %s came without an IV of %d bytes",
+                         algorithm_name(cipher, p), EVP_CIPHER_get_iv_length(found));
+    *out = found;
+    return NULL;
+}
+
+const scep_err *scep_algorithm_transport(scep_mask *oaep, const X509_ALGOR *transport,
+                                         apr_pool_t *p)
+{
+    int nid = OBJ_obj2nid(algorithm_oid(transport));
+    RSA_OAEP_PARAMS *params = NULL;
+    const scep_err *err;
+    scep_bytes der;
+
+    *oaep = (scep_mask){ NULL, NULL };
+    if (nid == NID_rsaEncryption)
+        return NULL;
+    if (nid != NID_rsaesOaep)
+        return scep_fail(p, BAD_ALG,
+                         "key transport %s is not accepted: RSA PKCS#1 v1.5 and OAEP are",
+                         algorithm_name(transport, p));
+    /* RFC 4055 4.1: always present; OpenSSL has crashed over their absence */
+    if (sequence_parameters(&der, transport))
+        params = d2i_RSA_OAEP_PARAMS(NULL, &der.data, (long)der.len);
+    if (!params)
+        return scep_fail(p, BAD_ALG, "the parameters of RSA-OAEP are missing or cannot be read");
+    err = accept_mask(oaep, params->hashFunc, params->maskGenFunc, 0, p);
+    RSA_OAEP_PARAMS_free(params);
+    return err;
+}
+
+static const char *rsa_fault(const EVP_PKEY *key)
+{
+    int bits = EVP_PKEY_get_bits(key);
+    const char *fault = NULL;
+    BIGNUM *e = NULL;
+
+    if (bits < 1024 || bits > 8192)
+        return "an RSA key must have 1024 to 8192 bits";
+    /* a huge exponent makes every verification dear; 1 and even ones are no RSA */
+    if (!EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e) || !BN_is_odd(e) || BN_is_one(e) ||
+        BN_num_bits(e) > 64)
+        fault = "an RSA key must have an odd exponent from 3 to 64 bits";
+    BN_free(e);
+    return fault;
+}
+
+static const char *ec_fault(const EVP_PKEY *key)
+{
+    int by_parameters = 0;
+    char group[32];
+    size_t len;
+
+    if (!EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS,
+                                &by_parameters) ||
+        by_parameters || !EVP_PKEY_get_group_name(key, group, sizeof(group), &len) ||
+        (strcmp(group, SN_X9_62_prime256v1) && strcmp(group, SN_secp384r1) &&
+         strcmp(group, SN_secp521r1)))
+        return "an EC key must be on P-256, P-384 or P-521, given by name";
+    return NULL;
+}
+
+const char *scep_algorithm_key_fault(const EVP_PKEY *key)
+{
+    const char *fault = "a key must be RSA or EC";
+
+    if (key && EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA)
+        fault = rsa_fault(key);
+    else if (key && EVP_PKEY_get_base_id(key) == EVP_PKEY_EC)
+        fault = ec_fault(key);
+    if (fault)
+        ERR_clear_error(); /* the sentence says it */
+    return fault;
+}

@@ -1,0 +1,39 @@
+/*
+ * Which digests, signatures, ciphers, key transports and keys are accepted, and nothing else:
+ * the allow-list of RFC 8894 2.9. Private to the library.
+ */
+#ifndef SCEP_ALGORITHM_H
+#define SCEP_ALGORITHM_H
+
+#include "bytes.h"
+#include "own.h"
+
+/* The two digests of RSA-OAEP and RSA-PSS. */
+typedef struct scep_mask {
+    const EVP_MD *digest;
+    const EVP_MD *mask; /* of MGF1 */
+} scep_mask;
+
+/** SHA-1/224/256/384/512. @param least smallest output in bits; 0: any of them
+ *  @return NULL, or BAD_ALG with a detail that names it and what to do */
+SCEP_MUST const scep_err *scep_algorithm_digest(const EVP_MD **out, const X509_ALGOR *digest,
+                                                int least, apr_pool_t *p);
+
+/** RSA PKCS#1 v1.5, RSA-PSS, ECDSA; digests inside obey @a least.
+ *  @param key_type EVP_PKEY_RSA or EVP_PKEY_EC: what verifies it. @return NULL, or BAD_ALG */
+SCEP_MUST const scep_err *scep_algorithm_signature(int *key_type, const X509_ALGOR *signature,
+                                                   int least, apr_pool_t *p);
+
+/** AES-128/192/256-CBC and 3DES with an IV of their size. @return NULL, or BAD_ALG */
+SCEP_MUST const scep_err *scep_algorithm_cipher(const EVP_CIPHER **out, const X509_ALGOR *cipher,
+                                                apr_pool_t *p);
+
+/** RSA PKCS#1 v1.5 and OAEP. @param oaep digests NULL: PKCS#1 v1.5. @return NULL, or BAD_ALG */
+SCEP_MUST const scep_err *scep_algorithm_transport(scep_mask *oaep, const X509_ALGOR *transport,
+                                                   apr_pool_t *p);
+
+/** What is wrong with a public key; NULL where it is RSA of 1024 to 8192 bits with an odd
+ *  exponent from 3 to 64 bits, or EC on P-256, P-384 or P-521, given by name. Static memory. */
+const char *scep_algorithm_key_fault(const EVP_PKEY *key);
+
+#endif

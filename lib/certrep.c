@@ -1,0 +1,183 @@
+/* A reply: CertRep. RFC 8894 3.3.2. */
+#include "certrep.h"
+#include "algorithm.h"
+#include "certs.h"
+#include "oid.h"
+
+#include <apr_strings.h>
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <string.h>
+
+/* RFC 8894 3.2.1.3 */
+#define SUCCESS "0"
+#define FAILURE "2"
+#define PENDING "3"
+
+enum { NONCE_LENGTH = 16, TEXT_MOST = 255 };
+
+static bool add_attribute(CMS_SignerInfo *si, scep_oid_name name, int type, scep_bytes value)
+{
+    /* a length of -1 would make OpenSSL take the bytes for an ASN1_TYPE */
+    return CMS_signed_add1_attr_by_OBJ(si, scep_oid(name), type, value.data, (int)value.len) == 1;
+}
+
+/* RFC 8894 3.2.1: what every CertRep carries. */
+static const scep_err *add_attributes(CMS_SignerInfo *si, const scep_message *request,
+                                      const char *status, apr_pool_t *p)
+{
+    unsigned char nonce[NONCE_LENGTH];
+    bool good;
+
+    if (RAND_bytes(nonce, sizeof(nonce)) != 1)
+        return scep_fail(p, INTERNAL, "no random bytes for a nonce");
+    good = add_attribute(si, SCEP_OID_MESSAGE_TYPE, V_ASN1_PRINTABLESTRING, scep_bytes_of("3")) &&
+           add_attribute(si, SCEP_OID_PKI_STATUS, V_ASN1_PRINTABLESTRING, scep_bytes_of(status)) &&
+           add_attribute(si, SCEP_OID_TRANSACTION_ID, V_ASN1_PRINTABLESTRING,
+                         request->transaction_id) &&
+           add_attribute(si, SCEP_OID_SENDER_NONCE, V_ASN1_OCTET_STRING,
+                         (scep_bytes){ nonce, sizeof(nonce) });
+    /* RFC 8894 3.2.1.5: copied as received; there is nothing to copy where none was sent */
+    if (good && request->sender_nonce.len)
+        good =
+            add_attribute(si, SCEP_OID_RECIPIENT_NONCE, V_ASN1_OCTET_STRING, request->sender_nonce);
+    return good ? NULL : scep_fail(p, INTERNAL, "a reply's attributes cannot be set");
+}
+
+/* RFC 8894 3.3.2.2 */
+static const scep_err *add_failure(CMS_SignerInfo *si, int fail_info, const char *text,
+                                   apr_pool_t *p)
+{
+    const char *number = apr_psprintf(p, "%d", fail_info);
+
+    if (!add_attribute(si, SCEP_OID_FAIL_INFO, V_ASN1_PRINTABLESTRING, scep_bytes_of(number)))
+        return scep_fail(p, INTERNAL, "failInfo cannot be set");
+    if (text && *text &&
+        !add_attribute(si, SCEP_OID_FAIL_INFO_TEXT, V_ASN1_UTF8STRING, scep_bytes_of(text)))
+        return scep_fail(p, INTERNAL, "failInfoText cannot be set");
+    return NULL;
+}
+
+/* A SignedData with a signer and its certificate, to be finished by finish(). */
+static const scep_err *begin(CMS_ContentInfo **cms, CMS_SignerInfo **si, bool with_content,
+                             const EVP_MD *digest, const scep_signer *ra, apr_pool_t *p)
+{
+    unsigned flags = CMS_PARTIAL | CMS_BINARY | (with_content ? 0u : CMS_DETACHED);
+
+    *cms = scep_CMS_ContentInfo(p, CMS_sign(NULL, NULL, NULL, NULL, flags));
+    *si = *cms ? CMS_add1_signer(*cms, ra->cert, ra->key, digest, flags | CMS_NOSMIMECAP) : NULL;
+    return *si ? NULL : scep_fail(p, INTERNAL, "the RA cannot sign a reply");
+}
+
+/* @param content len 0: none, and eContent is absent */
+static const scep_err *finish(scep_bytes *out, CMS_ContentInfo *cms, scep_bytes content,
+                              apr_pool_t *p)
+{
+    BIO *data = scep_BIO(
+        p, BIO_new_mem_buf(content.len ? content.data : (const void *)"", (int)content.len));
+    unsigned char *der, *to;
+    int len;
+
+    if (!data || !CMS_final(cms, data, NULL, CMS_BINARY))
+        return scep_fail(p, INTERNAL, "a reply cannot be signed");
+    len = i2d_CMS_ContentInfo(cms, NULL);
+    if (len <= 0)
+        return scep_fail(p, INTERNAL, "a reply cannot be encoded");
+    der = to = apr_palloc(p, (size_t)len);
+    if (i2d_CMS_ContentInfo(cms, &to) != len)
+        return scep_fail(p, INTERNAL, "a reply cannot be encoded");
+    *out = (scep_bytes){ der, (size_t)len };
+    return NULL;
+}
+
+/* The same padding and digests as the request: what the client wrote it can read. */
+static const scep_err *mirror_transport(CMS_RecipientInfo *to, const scep_mask *oaep, apr_pool_t *p)
+{
+    EVP_PKEY_CTX *ctx = CMS_RecipientInfo_get0_pkey_ctx(to);
+
+    if (!ctx || EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) <= 0 ||
+        EVP_PKEY_CTX_set_rsa_oaep_md(ctx, oaep->digest) <= 0 ||
+        EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, oaep->mask) <= 0)
+        return scep_fail(p, INTERNAL, "RSA-OAEP cannot be set up for a reply");
+    return NULL;
+}
+
+/* RFC 8894 3.1: to the certificate that signed the request, whatever it is otherwise worth. */
+static const scep_err *encrypt(scep_bytes *out, const scep_message *request, scep_bytes content,
+                               apr_pool_t *p)
+{
+    BIO *data = scep_BIO(p, BIO_new_mem_buf(content.data, (int)content.len));
+    CMS_ContentInfo *cms =
+        scep_CMS_ContentInfo(p, CMS_encrypt(NULL, NULL, request->cipher, CMS_PARTIAL | CMS_BINARY));
+    CMS_RecipientInfo *to = NULL;
+    unsigned char *der, *end;
+    X509_ALGOR *transport;
+    scep_mask oaep;
+    int len;
+
+    if (!CMS_RecipientInfo_ktri_get0_algs(request->recipient, NULL, NULL, &transport))
+        return scep_fail(p, INTERNAL, "a request's key transport is unknown");
+    SCEP_TRY(scep_algorithm_transport(&oaep, transport, p));
+    if (cms)
+        to = CMS_add1_recipient_cert(cms, request->signer, oaep.digest ? CMS_KEY_PARAM : 0);
+    if (!to || !data)
+        return scep_fail(p, INTERNAL, "a reply cannot be encrypted to the request's signer");
+    if (oaep.digest)
+        SCEP_TRY(mirror_transport(to, &oaep, p));
+    if (!CMS_final(cms, data, NULL, CMS_BINARY))
+        return scep_fail(p, INTERNAL, "a reply cannot be encrypted");
+    len = i2d_CMS_ContentInfo(cms, NULL);
+    if (len <= 0)
+        return scep_fail(p, INTERNAL, "a reply's envelope cannot be encoded");
+    der = end = apr_palloc(p, (size_t)len);
+    if (i2d_CMS_ContentInfo(cms, &end) != len)
+        return scep_fail(p, INTERNAL, "a reply's envelope cannot be encoded");
+    *out = (scep_bytes){ der, (size_t)len };
+    return NULL;
+}
+
+const scep_err *scep_certrep_success(scep_bytes *out, const scep_message *request,
+                                     const STACK_OF(X509) * certs, const scep_signer *ra,
+                                     apr_pool_t *p)
+{
+    scep_bytes list, envelope;
+    CMS_ContentInfo *cms;
+    CMS_SignerInfo *si;
+
+    /* CMS would take an EC key too, with a key agreement that no SCEP client understands */
+    if (EVP_PKEY_get_base_id(request->signer_key) != EVP_PKEY_RSA)
+        return scep_fail(p, BAD_ALG,
+                         "the request's signer key is not RSA, so no reply can be encrypted to "
+                         "it: have the client use an RSA key");
+    SCEP_TRY(scep_certs_degenerate(&list, certs, p));
+    SCEP_TRY(encrypt(&envelope, request, list, p));
+    SCEP_TRY(begin(&cms, &si, true, request->digest, ra, p));
+    SCEP_TRY(add_attributes(si, request, SUCCESS, p));
+    return finish(out, cms, envelope, p);
+}
+
+const scep_err *scep_certrep_failure(scep_bytes *out, const scep_message *request, int fail_info,
+                                     const char *text, const EVP_MD *fallback,
+                                     const scep_signer *ra, apr_pool_t *p)
+{
+    CMS_ContentInfo *cms;
+    CMS_SignerInfo *si;
+
+    if (fail_info < 0 || fail_info > 4 || (text && strlen(text) > TEXT_MOST))
+        return scep_fail(p, INTERNAL, "failInfo %d or its text is out of range", fail_info);
+    SCEP_TRY(begin(&cms, &si, false, request->digest ? request->digest : fallback, ra, p));
+    SCEP_TRY(add_attributes(si, request, FAILURE, p));
+    SCEP_TRY(add_failure(si, fail_info, text, p));
+    return finish(out, cms, (scep_bytes){ NULL, 0 }, p);
+}
+
+const scep_err *scep_certrep_pending(scep_bytes *out, const scep_message *request,
+                                     const scep_signer *ra, apr_pool_t *p)
+{
+    CMS_ContentInfo *cms;
+    CMS_SignerInfo *si;
+
+    SCEP_TRY(begin(&cms, &si, false, request->digest, ra, p));
+    SCEP_TRY(add_attributes(si, request, PENDING, p));
+    return finish(out, cms, (scep_bytes){ NULL, 0 }, p);
+}
