@@ -1,8 +1,10 @@
 /*
  * What the files of the module share. The module is glue: HTTP in, bytes out.
  *
- *   mod_scep.c           module record, hooks, the SCEP handler
+ *   mod_scep.c           module record, hooks, which operation a request asks for
+ *   mod_scep_pki.c       PKIOperation
  *   mod_scep_config.c    directives (from lib/settings.h) and the settings of a request
+ *   mod_scep_paths.c     NDES's addresses in any letter case
  *   mod_scep_sections.c  all sections together: endpoints, and what is refused at start
  *   mod_scep_pages.c     the pages of mscep and mscep_admin
  *   mod_scep_ca.c        start and supervise scep-ca
@@ -13,6 +15,7 @@
 
 #include "scep.h"
 
+#include <apr_hash.h>
 #include <httpd.h>
 #include <http_config.h>
 #include <http_core.h>
@@ -40,8 +43,23 @@ void *scep_section_merge(apr_pool_t *p, void *base, void *add);
 const scep_settings *scep_request_settings(request_rec *r);
 /** The settings of a server, outside any <Location>. */
 const scep_settings *scep_server_settings(server_rec *s);
-/** The endpoint a request belongs to: SCEPEndpoint or the ServerName. Never NULL. */
+/** The endpoint of a section of @a s: SCEPEndpoint or the ServerName, in lower case. Never NULL. */
+const char *scep_endpoint_name(const scep_settings *settings, server_rec *s, apr_pool_t *p);
+/** The endpoint a request belongs to. Never NULL. */
 const char *scep_request_endpoint(request_rec *r);
+
+/* The module's per-server configuration; the main server's is used, filled by scep_config_plan(). */
+typedef struct scep_server {
+    apr_hash_t *endpoints; /* name -> scep_section: what all of its sections say of issuance */
+} scep_server;
+
+void *scep_server_create(apr_pool_t *p, server_rec *s);
+
+/**
+ * What all sections of an endpoint say together: its ENDPOINT settings. A request's own section
+ * may leave out what another section of the same endpoint sets. NULL: no such endpoint.
+ */
+const scep_settings *scep_endpoint_settings(const char *endpoint);
 
 /* What scep-ca has to know, gathered from all sections. */
 typedef struct scep_plan {
@@ -134,8 +152,36 @@ int scep_page_info(request_rec *r);
 /** mscep_admin: the challenge page and its error pages. */
 int scep_page_admin(request_rec *r);
 
-/** Send @a body with exactly this Content-Type (no charset is ever added), Cache-Control:
- *  no-store and a Content-Length. HEAD sends no body. */
+/** Send @a body with exactly this Content-Type (no charset is ever added) and a Content-Length.
+ *  HEAD sends no body. */
 int scep_send(request_rec *r, int status, const char *content_type, scep_bytes body);
+
+/** Whatever the answer becomes, an error page of httpd's included: Cache-Control: no-store. */
+void scep_no_store(request_rec *r);
+
+/** 503 with Retry-After, which httpd sends. Logging is the caller's. */
+int scep_try_later(request_rec *r);
+
+/** Begin of a log line on a fault: "NDES-<event> <code>: ". */
+const char *scep_event(request_rec *r, int code);
+
+/* ---- PKIOperation (mod_scep_pki.c) ---- */
+
+/** GET or POST of a pkiMessage. @return what a handler returns */
+int scep_pki_operation(request_rec *r);
+
+/* ---- addresses (mod_scep_paths.c) ---- */
+
+/** The address of the challenge page of @a s: "/", SCEPPasswordVDir in lower case. */
+const char *scep_admin_path(server_rec *s, apr_pool_t *p);
+
+/** Does @a path, apart from letter case, equal an SCEP address of @a s or a folder above one,
+ *  and does it stand in another case than the canonical address? Such a <Location> never holds. */
+bool scep_path_never_matches(const char *path, server_rec *s, apr_pool_t *p);
+
+/** Is @a folder, without its leading slash, where the devices go? */
+bool scep_path_is_for_devices(const char *folder);
+
+void scep_register_path_hooks(apr_pool_t *p);
 
 #endif

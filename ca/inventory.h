@@ -5,7 +5,8 @@
 #include "own.h"
 #include "transaction.h"
 
-/** In a job: record @a cert. @return NULL, or INTERNAL: that serial number exists already */
+/** In a job: record @a cert. @return NULL, or INTERNAL: that serial number exists already, or
+ *  @a t names another one */
 SCEP_MUST const scep_err *inventory_record(store_tx *tx, X509 *cert, const transaction *t,
                                            const char *authority, const char *template_name);
 

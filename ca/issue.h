@@ -21,4 +21,7 @@ SCEP_MUST const scep_err *issue_certificate(X509 **out, const issue_ca *ca,
                                             const conf_template *template, const scep_csr *csr,
                                             apr_pool_t *p);
 
+/** notBefore or notAfter in seconds since 1970. @return NULL, or INTERNAL */
+SCEP_MUST const scep_err *issue_seconds(apr_int64_t *out, const ASN1_TIME *time, apr_pool_t *p);
+
 #endif

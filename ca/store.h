@@ -29,12 +29,19 @@ typedef struct store_tx store_tx;
  */
 SCEP_MUST const scep_err *store_open(store **out, const char *where, apr_pool_t *p);
 
-/** Run what is queued, stop the writer and close. Also done when the pool ends. */
+/** Run what is queued, stop the writer and close. Also done when the pool ends. A second time does
+ *  nothing. */
 void store_close(store *s);
 
 /**
  * A job. Works in @a baton and the pool of the caller, who waits meanwhile; so it may use both.
  * An error rolls its savepoint back and is returned by store_run().
+ *
+ * It may be run twice: where the database fails, the handle is opened anew and every job of the
+ * group is run once more. So a job sets its results from what it reads, and nothing outside the
+ * database is changed in it. Rarely the first commit has happened although its answer was lost
+ * (PostgreSQL only); then the second run meets its own rows: "there already" is therefore looked
+ * at before "used up". It must not call store_run() or store_close().
  */
 typedef const scep_err *(*store_job_fn)(store_tx *tx, void *baton);
 
@@ -49,15 +56,16 @@ SCEP_MUST const scep_err *store_run(store *s, store_job_fn fn, void *baton, apr_
 apr_pool_t *store_tx_pool(store_tx *tx);
 
 /*
- * Words for jobs. Each returns NULL or UNAVAILABLE; "not there" is an outcome, not an error.
+ * Words for jobs. Each returns NULL or UNAVAILABLE; "not there" is an outcome, not an error. After
+ * UNAVAILABLE a job has nothing left to do but to return it. Texts are UTF-8.
  * Strings returned are in the caller's pool.
  */
 
 typedef struct store_challenge {
     const char *endpoint;
-    const char *hash;     /* keyed hash, base64 (challenge.h) */
-    const char *user;     /* who asked */
-    const char *peer;     /* from where */
+    const char *hash;             /* keyed hash, base64 (challenge.h) */
+    const char *user;             /* who asked */
+    const char *peer;             /* from where */
     apr_int64_t created, expires; /* seconds */
 } store_challenge;
 
@@ -73,8 +81,8 @@ SCEP_MUST const scep_err *store_challenge_use(store_tx *tx, const char *endpoint
 
 /** Remove at most @a most fresh but expired ones, and used ones that would have expired. @param
  *  unused how many of those removed had not been used */
-SCEP_MUST const scep_err *store_challenge_sweep(store_tx *tx, const char *endpoint,
-                                                apr_int64_t now, int most, int *unused);
+SCEP_MUST const scep_err *store_challenge_sweep(store_tx *tx, const char *endpoint, apr_int64_t now,
+                                                int most, int *unused);
 
 /** The endpoint's number of unused challenges: read it, change it by @a delta. */
 SCEP_MUST const scep_err *store_unused_get(store_tx *tx, const char *endpoint, apr_int64_t *count);
@@ -104,7 +112,8 @@ SCEP_MUST const scep_err *store_binding_put(store_tx *tx, const char *endpoint,
 SCEP_MUST const scep_err *store_binding_get(store_tx *tx, const char *endpoint,
                                             const char *transaction, const char **bound);
 
-/** @param done false: (endpoint, transaction, key_hash, csr_hash) is there already; nothing changed */
+/** @param done false: (endpoint, transaction, key_hash, csr_hash) is there already; nothing changed
+ */
 SCEP_MUST const scep_err *store_transaction_put(store_tx *tx, const store_transaction *t,
                                                 bool *done);
 /** @param serial, authority of its certificate; NULL: no such transaction */
@@ -130,7 +139,7 @@ typedef struct store_certificate {
 /** @param done false: (authority, serial) is there already; nothing changed */
 SCEP_MUST const scep_err *store_certificate_put(store_tx *tx, const store_certificate *c,
                                                 bool *done);
-/** @param der len 0: no such certificate */
+/** @param der len 0: no such certificate. @return also INTERNAL: the row is spoilt */
 SCEP_MUST const scep_err *store_certificate_get(store_tx *tx, const char *authority,
                                                 const char *serial, scep_bytes *der);
 /** How many there are, for tests and status. */

@@ -31,18 +31,12 @@ const scep_err *scep_certs_degenerate(scep_bytes *out, const STACK_OF(X509) * ce
     return NULL;
 }
 
-const scep_err *scep_certs_load(STACK_OF(X509) * *out, const char *path, apr_pool_t *p)
+static const scep_err *read_all(STACK_OF(X509) * certs, BIO *file, const char *path, apr_pool_t *p)
 {
     static char no_passphrase[] = ""; /* given as user data, so that nobody is ever asked */
-    BIO *file = scep_BIO(p, BIO_new_file(path, "r"));
-    STACK_OF(X509) *certs = scep_X509_STACK(p, sk_X509_new_null());
     unsigned long last;
     X509 *cert;
 
-    if (!file)
-        return scep_fail(p, CONFIG, "certificate file %s cannot be opened", path);
-    if (!certs)
-        return scep_fail(p, INTERNAL, "out of memory");
     while ((cert = PEM_read_bio_X509(file, NULL, NULL, no_passphrase))) {
         if (!sk_X509_push(certs, cert)) {
             X509_free(cert);
@@ -57,6 +51,24 @@ const scep_err *scep_certs_load(STACK_OF(X509) * *out, const char *path, apr_poo
     ERR_clear_error();
     if (!sk_X509_num(certs))
         return scep_fail(p, CONFIG, "%s holds no certificate in PEM form", path);
+    return NULL;
+}
+
+const scep_err *scep_certs_load(STACK_OF(X509) * *out, const char *path, apr_pool_t *p)
+{
+    STACK_OF(X509) *certs = scep_X509_STACK(p, sk_X509_new_null());
+    const scep_err *err;
+    BIO *file;
+
+    if (!certs)
+        return scep_fail(p, INTERNAL, "out of memory");
+    file = BIO_new_file(path, "r");
+    if (!file)
+        return scep_fail(p, CONFIG, "certificate file %s cannot be opened", path);
+    err = read_all(certs, file, path, p);
+    BIO_free(file); /* the pool may live as long as the process; an open file need not */
+    if (err)
+        return err;
     *out = certs;
     return NULL;
 }
@@ -109,5 +121,6 @@ char *scep_name_line(const X509_NAME *name, apr_pool_t *p)
         return apr_pstrdup(p, "?");
     }
     len = BIO_get_mem_data(memory, &text);
-    return apr_pstrndup(p, text, (apr_size_t)len);
+    /* An empty name leaves no memory at all behind, and apr_pstrndup gives NULL for NULL. */
+    return len > 0 ? apr_pstrndup(p, text, (apr_size_t)len) : apr_pstrdup(p, "");
 }

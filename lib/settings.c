@@ -4,7 +4,6 @@
 
 #include <apr_lib.h>
 #include <apr_strings.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -48,9 +47,9 @@ static const char *canonical_number(const scep_setting_info *row, const char *va
 
     if (!*value || strspn(value, "0123456789") != strlen(value))
         return NULL;
-    errno = 0;
+    /* too many digits give LONG_MAX, which is above every range */
     number = strtol(value, NULL, 10);
-    if (errno || number < row->low || number > row->high)
+    if (number < row->low || number > row->high)
         return NULL;
     return apr_ltoa(p, number);
 }

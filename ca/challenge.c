@@ -1,0 +1,232 @@
+/* Challenges: minted, checked, used up; and the key under which they are kept. */
+#include "challenge.h"
+#include "clock.h"
+#include "own.h"
+
+#include <apr_strings.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define KEY_DIGITS (2 * sizeof(((store_key *)0)->bytes))
+#define SWEPT_BY_MINT 100
+
+/* ---- store.key ---- */
+
+static int hex_value(unsigned char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return -1;
+}
+
+/* @param len of what was read: one byte more than a key file has is asked for */
+static bool parse_key(store_key *key, const unsigned char *text, size_t len)
+{
+    if (len != KEY_DIGITS + 1 || text[KEY_DIGITS] != '\n')
+        return false;
+    for (size_t i = 0; i < sizeof(key->bytes); i++) {
+        int high = hex_value(text[2 * i]);
+        int low = hex_value(text[2 * i + 1]);
+
+        if (high < 0 || low < 0)
+            return false;
+        key->bytes[i] = (unsigned char)(high << 4 | low);
+    }
+    return true;
+}
+
+static const scep_err *read_key(store_key *key, int fd, const char *path, apr_pool_t *p)
+{
+    unsigned char *text = scep_secret(p, KEY_DIGITS + 2);
+    struct stat info;
+    size_t len = 0;
+    ssize_t got;
+
+    if (fstat(fd, &info) || !S_ISREG(info.st_mode))
+        return scep_fail(p, CONFIG, "%s: not a regular file", path);
+    if (info.st_mode & (S_IRWXG | S_IRWXO))
+        return scep_fail(p, CONFIG, "%s: others may use it: chmod 600 it", path);
+    while (len < KEY_DIGITS + 2 &&
+           ((got = read(fd, text + len, KEY_DIGITS + 2 - len)) > 0 || (got < 0 && errno == EINTR)))
+        len += got > 0 ? (size_t)got : 0;
+    if (!parse_key(key, text, len))
+        return scep_fail(p, CONFIG,
+                         "%s: not a store key: accepted are 64 hex digits and a newline, as "
+                         "`scep-ca init` writes them",
+                         path);
+    return NULL;
+}
+
+const scep_err *store_key_load(store_key **out, const char *path, apr_pool_t *p)
+{
+    const scep_err *err;
+    int fd;
+
+    /* O_NONBLOCK: a FIFO must not stop the start */
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return scep_fail(p, CONFIG, "%s: cannot be read: %s", path, strerror(errno));
+    *out = (store_key *)scep_secret(p, sizeof(**out));
+    err = read_key(*out, fd, path, p);
+    (void)close(fd);
+    return err;
+}
+
+/* ---- challenges ---- */
+
+const scep_err *challenge_hash(const char **out, const store_key *key, const char *endpoint,
+                               scep_bytes challenge, apr_pool_t *p)
+{
+    size_t name = strlen(endpoint);
+    size_t len = 8 + name + challenge.len;
+    unsigned char *input = scep_secret(p, len);
+    unsigned char hash[32];
+    size_t size = 0;
+
+    /* The length in front: no challenge of one endpoint is one of another. */
+    for (int i = 0; i < 8; i++)
+        input[i] = (unsigned char)((uint64_t)name >> (56 - 8 * i));
+    memcpy(input + 8, endpoint, name);
+    if (challenge.len)
+        memcpy(input + 8 + name, challenge.data, challenge.len);
+    if (!EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key->bytes, sizeof(key->bytes), input, len,
+                   hash, sizeof(hash), &size) ||
+        size != sizeof(hash))
+        return scep_fail(p, INTERNAL, "HMAC-SHA256 failed");
+    *out = scep_base64(p, (scep_bytes){ hash, sizeof(hash) });
+    return NULL;
+}
+
+static apr_int64_t now_seconds(void)
+{
+    return apr_time_sec(scep_now());
+}
+
+typedef struct mint_job {
+    store_challenge row;
+    apr_int64_t max;
+    bool full;
+} mint_job;
+
+/*
+ * Counted before it is put: the change of the counter locks its row, so that nodes that share a
+ * database cannot both take the last place. What was swept stays swept where there is no place.
+ */
+static const scep_err *mint_in_store(store_tx *tx, void *baton)
+{
+    mint_job *m = baton;
+    apr_int64_t count;
+    int swept;
+
+    SCEP_TRY(store_challenge_sweep(tx, m->row.endpoint, m->row.created, SWEPT_BY_MINT, &swept));
+    SCEP_TRY(store_unused_add(tx, m->row.endpoint, 1 - swept));
+    SCEP_TRY(store_unused_get(tx, m->row.endpoint, &count));
+    m->full = count > m->max;
+    if (m->full)
+        return store_unused_add(tx, m->row.endpoint, -1);
+    return store_challenge_put(tx, &m->row);
+}
+
+/* Upper-case hex of random bytes; nothing of it is left behind in @a p. */
+static const scep_err *random_challenge(const char **out, size_t len, apr_pool_t *p)
+{
+    unsigned char *raw = scep_secret(p, len);
+    char *text = (char *)scep_secret(p, 2 * len);
+    char *hex;
+
+    if (len > INT32_MAX || RAND_priv_bytes(raw, (int)len) != 1)
+        return scep_fail(p, INTERNAL, "no random bytes");
+    hex = scep_hex(p, (scep_bytes){ raw, len });
+    memcpy(text, hex, 2 * len);
+    OPENSSL_cleanse(hex, 2 * len);
+    *out = text;
+    return NULL;
+}
+
+const scep_err *challenge_mint(const char **challenge, apr_int64_t *expires, store *s,
+                               const store_key *key, const char *endpoint,
+                               const challenge_limits *limits, const char *user, const char *peer,
+                               apr_pool_t *p)
+{
+    mint_job m = { .max = limits->max };
+    const char *fresh = NULL;
+
+    *challenge = NULL;
+    SCEP_TRY(random_challenge(&fresh, (size_t)limits->length, p));
+    m.row.endpoint = endpoint;
+    SCEP_TRY(challenge_hash(&m.row.hash, key, endpoint, scep_bytes_of(fresh), p));
+    /* A user's name may be any bytes; PostgreSQL takes UTF-8 only. */
+    m.row.user = scep_printable(p, scep_bytes_of(user), 256);
+    m.row.peer = scep_printable(p, scep_bytes_of(peer), 64);
+    m.row.created = now_seconds();
+    m.row.expires = m.row.created + 60 * (apr_int64_t)limits->minutes;
+    SCEP_TRY(store_run(s, mint_in_store, &m, p));
+    if (!m.full) {
+        *challenge = fresh;
+        *expires = m.row.expires;
+    }
+    return NULL;
+}
+
+const scep_err *challenge_check(store_tx *tx, const char *endpoint, const char *hash, bool *good)
+{
+    return store_challenge_is_fresh(tx, endpoint, hash, now_seconds(), good);
+}
+
+const scep_err *challenge_use(store_tx *tx, const char *endpoint, const char *hash)
+{
+    bool done;
+
+    SCEP_TRY(store_challenge_use(tx, endpoint, hash, now_seconds(), &done));
+    if (!done)
+        return scep_fail(store_tx_pool(tx), CHALLENGE,
+                         "the challenge was used up or ended meanwhile");
+    return store_unused_add(tx, endpoint, -1);
+}
+
+/* ---- clean-up ---- */
+
+typedef struct sweep_job {
+    apr_array_header_t *endpoints;
+    const char *endpoint;
+    int most;
+} sweep_job;
+
+static const scep_err *list_in_store(store_tx *tx, void *baton)
+{
+    sweep_job *j = baton;
+
+    return store_endpoints(tx, &j->endpoints);
+}
+
+static const scep_err *sweep_in_store(store_tx *tx, void *baton)
+{
+    sweep_job *j = baton;
+    int unused;
+
+    SCEP_TRY(store_challenge_sweep(tx, j->endpoint, now_seconds(), j->most, &unused));
+    return unused ? store_unused_add(tx, j->endpoint, -unused) : NULL;
+}
+
+const scep_err *challenge_sweep(store *s, int most, apr_pool_t *p)
+{
+    sweep_job j = { .most = most };
+
+    SCEP_TRY(store_run(s, list_in_store, &j, p));
+    /* a job for each, so that an enrolment waits for one at most */
+    for (int i = 0; i < j.endpoints->nelts; i++) {
+        j.endpoint = APR_ARRAY_IDX(j.endpoints, i, const char *);
+        SCEP_TRY(store_run(s, sweep_in_store, &j, p));
+    }
+    return NULL;
+}

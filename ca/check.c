@@ -1,0 +1,150 @@
+/* `scep-ca check`. */
+#include "check.h"
+
+#include "certs.h"
+#include "office.h"
+#include "process.h"
+
+#include <apr_strings.h>
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CONTROL_TIME apr_time_from_sec(10)
+
+typedef struct check_options {
+    bool control;
+    const char *user;
+    const char *conf;
+} check_options;
+
+static bool read_options(check_options *o, int argc, char **argv)
+{
+    int i = 1;
+
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        if (!strcmp(argv[i], "--control"))
+            o->control = true;
+        else if (!strcmp(argv[i], "--user") && i + 1 < argc)
+            o->user = argv[++i];
+        else
+            return false;
+    }
+    o->conf = i + 1 == argc ? argv[i] : NULL;
+    return o->conf != NULL;
+}
+
+/* The owner of the folder of an SQLite store, of store.key otherwise; NULL where that is root. */
+static const scep_err *store_owner(const char **out, const conf *c, apr_pool_t *p)
+{
+    const char *colon = strchr(c->store, ':');
+    const char *slash = strrchr(c->store, '/');
+    const char *path = c->store_key;
+    const struct passwd *pw;
+    struct stat st;
+
+    if (!strncmp(c->store, "sqlite3:", 8) && slash > colon)
+        path = slash == colon + 1 ? "/" : apr_pstrmemdup(p, colon + 1, (size_t)(slash - colon - 1));
+    if (stat(path, &st) != 0)
+        return scep_fail(p, CONFIG, "%s: %s", path, strerror(errno));
+    pw = getpwuid(st.st_uid);
+    if (!pw)
+        return scep_fail(p, CONFIG, "%s belongs to user %lu, who has no name: give --user", path,
+                         (unsigned long)st.st_uid);
+    *out = pw->pw_uid == 0 ? NULL : apr_pstrdup(p, pw->pw_name);
+    return NULL;
+}
+
+static const scep_err *endpoints_of_httpd(const apr_array_header_t **out, apr_pool_t *p)
+{
+    scep_wire_configure configure;
+    scep_bytes body;
+    int verb;
+
+    SCEP_TRY(scep_wire_read(STDIN_FILENO, &verb, &body, apr_time_now() + CONTROL_TIME, p));
+    if (verb != SCEP_VERB_CONFIGURE)
+        return scep_fail(p, INTERNAL, "httpd sent verb %d instead of its settings", verb);
+    SCEP_TRY(scep_wire_get_configure(&configure, body, p));
+    *out = configure.endpoints;
+    return NULL;
+}
+
+static const scep_err *load(office **out, const check_options *options, apr_pool_t *p)
+{
+    const apr_array_header_t *endpoints = apr_array_make(p, 1, sizeof(scep_wire_endpoint));
+    const char *user = options->user;
+    office *o;
+
+    SCEP_TRY(process_begin(p));
+    if (options->control)
+        SCEP_TRY(endpoints_of_httpd(&endpoints, p));
+    SCEP_TRY(office_load(&o, options->conf, endpoints, p));
+    if (!user && geteuid() == 0)
+        SCEP_TRY(store_owner(&user, o->conf, p));
+    if (user)
+        SCEP_TRY(process_become(user, p));
+    SCEP_TRY(office_open(o, p));
+    *out = o;
+    return NULL;
+}
+
+static const scep_err *print_cert(const char *what, const X509 *cert, apr_pool_t *p)
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    unsigned int len = 0;
+    struct tm end;
+
+    if (!X509_digest(cert, EVP_sha256(), hash, &len) ||
+        !ASN1_TIME_to_tm(X509_get0_notAfter(cert), &end))
+        return scep_fail(p, INTERNAL, "certificate without fingerprint or end");
+    printf("  %-11s %s\n              until %04d-%02d-%02d, SHA-256 %s\n", what,
+           scep_name_line(X509_get_subject_name(cert), p), end.tm_year + 1900, end.tm_mon + 1,
+           end.tm_mday, scep_hex(p, (scep_bytes){ hash, len }));
+    return NULL;
+}
+
+static const scep_err *print_authority(const office_authority *a, apr_pool_t *p)
+{
+    const apr_array_header_t *templates = a->conf->templates;
+
+    printf("authority %s, connector %s\n", a->conf->name, a->conf->connector);
+    SCEP_TRY(print_cert("CA", sk_X509_value(a->connector->chain, 0), p));
+    SCEP_TRY(print_cert("RA signing", a->ra.sign.cert, p));
+    SCEP_TRY(print_cert("RA opening", a->ra.decrypt.cert, p));
+    printf("  templates  ");
+    for (int i = 0; i < templates->nelts; i++)
+        printf(" %s", APR_ARRAY_IDX(templates, i, const conf_template *)->name);
+    printf("\n");
+    return NULL;
+}
+
+static const scep_err *check(const check_options *options, apr_pool_t *p)
+{
+    office *o = NULL;
+
+    SCEP_TRY(load(&o, options, p));
+    printf("%s: ok\n", options->conf);
+    for (int i = 0; i < o->authorities->nelts; i++)
+        SCEP_TRY(print_authority(APR_ARRAY_IDX(o->authorities, i, office_authority *), p));
+    store_close(o->store);
+    return NULL;
+}
+
+int check_main(int argc, char **argv, apr_pool_t *p)
+{
+    check_options options = { 0 };
+    const scep_err *err;
+
+    if (!read_options(&options, argc, argv)) {
+        fprintf(stderr, "usage: scep-ca check [--control] [--user USER] CA.CONF\n");
+        return 2;
+    }
+    err = check(&options, p);
+    if (!err)
+        return 0;
+    fprintf(stderr, "%s\n", err->detail);
+    return 1;
+}

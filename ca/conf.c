@@ -1,0 +1,215 @@
+/* ca.conf: which sections and keys there are. */
+#include "conf.h"
+#include "conf_lines.h"
+#include "conf_values.h"
+
+#include <apr_file_info.h>
+#include <apr_strings.h>
+#include <string.h>
+
+#define RULE(type, name, parse, required, low, high)            \
+    {                                                           \
+#name, parse, offsetof(type, name), required, low, high \
+    }
+
+static const conf_rule top_rules[] = {
+    RULE(conf, store, conf_parse_store, true, 0, 0),
+    RULE(conf, store_key, conf_parse_secret, true, 0, 0),
+    { 0 },
+};
+
+static const conf_rule authority_rules[] = {
+    RULE(conf_authority, connector, conf_parse_word, true, 0, 0),
+    RULE(conf_authority, ca_cert, conf_parse_path, true, 0, 0),
+    RULE(conf_authority, ca_key, conf_parse_secret, true, 0, 0),
+    RULE(conf_authority, ra_sign_cert, conf_parse_path, true, 0, 0),
+    RULE(conf_authority, ra_sign_key, conf_parse_secret, true, 0, 0),
+    RULE(conf_authority, ra_decrypt_cert, conf_parse_path, true, 0, 0),
+    RULE(conf_authority, ra_decrypt_key, conf_parse_secret, true, 0, 0),
+    RULE(conf_authority, templates, conf_parse_list, true, 0, 0),
+    { 0 },
+};
+
+static const conf_rule template_rules[] = {
+    RULE(conf_template, days, conf_parse_number, true, 1, 36500),
+    RULE(conf_template, key_usage, conf_parse_key_usage, true, 0, 0),
+    RULE(conf_template, extended_key_usage, conf_parse_purposes, false, 0, 0),
+    RULE(conf_template, minimum_rsa_bits, conf_parse_number, false, 1024, 8192),
+    RULE(conf_template, subject_required, conf_parse_flag, false, 0, 0),
+    RULE(conf_template, allow_sid, conf_parse_flag, false, 0, 0),
+    RULE(conf_template, crl_url, conf_parse_url, false, 0, 0),
+    RULE(conf_template, issuer_url, conf_parse_url, false, 0, 0),
+    RULE(conf_template, ocsp_url, conf_parse_url, false, 0, 0),
+    { 0 },
+};
+
+static const conf_rule *rule_find(const conf_rule *rules, const char *key)
+{
+    while (rules->key && strcmp(rules->key, key))
+        rules++;
+    return rules->key ? rules : NULL;
+}
+
+static const char *rule_names(const conf_rule *rules, apr_pool_t *p)
+{
+    const char *names = rules->key;
+
+    while ((++rules)->key)
+        names = apr_pstrcat(p, names, ", ", rules->key, NULL);
+    return names;
+}
+
+/* Put the values of one section where its rules say. */
+static const scep_err *section_fill(void *into, const conf_section *section, const conf_rule *rules,
+                                    conf_reader *r)
+{
+    apr_pool_t *p = r->p;
+
+    for (int i = 0; i < section->entries->nelts; i++) {
+        const conf_entry *entry = &APR_ARRAY_IDX(section->entries, i, conf_entry);
+        const conf_rule *rule = rule_find(rules, entry->key);
+
+        if (!rule)
+            return conf_fail(p, r->path, entry->line, "%s is not known here; accepted are %s",
+                             entry->key, rule_names(rules, p));
+        r->line = entry->line;
+        SCEP_TRY(rule->parse((char *)into + rule->member, r, rule, entry->value));
+    }
+    for (; rules->key; rules++) {
+        bool there = !rules->required;
+
+        for (int i = 0; i < section->entries->nelts; i++)
+            there =
+                there || !strcmp(APR_ARRAY_IDX(section->entries, i, conf_entry).key, rules->key);
+        if (!there)
+            return conf_fail(p, r->path, section->line, "%s is missing %s%s%s", rules->key,
+                             *section->title ? "in [" : "before the first section", section->title,
+                             *section->title ? "]" : "");
+    }
+    return NULL;
+}
+
+/* The NAME of "[kind NAME]"; NULL: it is of another kind. */
+static const char *title_name(const char *title, const char *kind)
+{
+    size_t len = strlen(kind);
+
+    if (strncmp(title, kind, len) || (title[len] != ' ' && title[len] != '\t'))
+        return NULL;
+    return title + len + strspn(title + len, " \t");
+}
+
+static const scep_err *template_read(apr_array_header_t *templates, const char *name,
+                                     const conf_section *section, conf_reader *r)
+{
+    conf_template *template = apr_pcalloc(r->p, sizeof(*template));
+
+    for (int i = 0; i < templates->nelts; i++)
+        if (!strcmp(APR_ARRAY_IDX(templates, i, conf_template *)->name, name))
+            return conf_fail(r->p, r->path, section->line, "template %s is there twice", name);
+    template->name = apr_pstrdup(r->p, name);
+    template->minimum_rsa_bits = 2048;
+    APR_ARRAY_PUSH(templates, conf_template *) = template;
+    return section_fill(template, section, template_rules, r);
+}
+
+static const scep_err *authority_read(conf *c, const char *name, const conf_section *section,
+                                      conf_reader *r)
+{
+    conf_authority *authority = apr_pcalloc(r->p, sizeof(*authority));
+
+    if (conf_authority_find(c, name))
+        return conf_fail(r->p, r->path, section->line, "authority %s is there twice", name);
+    authority->name = apr_pstrdup(r->p, name);
+    APR_ARRAY_PUSH(c->authorities, conf_authority *) = authority;
+    return section_fill(authority, section, authority_rules, r);
+}
+
+static const scep_err *section_read(conf *c, apr_array_header_t *templates,
+                                    const conf_section *section, conf_reader *r)
+{
+    const char *authority = title_name(section->title, "authority");
+    const char *template = title_name(section->title, "template");
+
+    if (!*section->title)
+        return section_fill(c, section, top_rules, r);
+    if (!authority && !template)
+        return conf_fail(r->p, r->path, section->line,
+                         "section [%s] is not known; [authority NAME] and [template NAME] are "
+                         "accepted",
+                         scep_printable(r->p, scep_bytes_of(section->title), 80));
+    if (!conf_is_name(authority ? authority : template))
+        return conf_fail(r->p, r->path, section->line,
+                         "[%s]: 1 to 64 letters, digits, '-', '_' and '.' are accepted as a name",
+                         scep_printable(r->p, scep_bytes_of(section->title), 80));
+    return authority ? authority_read(c, authority, section, r)
+                     : template_read(templates, template, section, r);
+}
+
+/* The names that an authority lists become the templates themselves. */
+static const scep_err *templates_resolve(conf_authority *authority, const conf *c,
+                                         const apr_array_header_t *templates, apr_pool_t *p)
+{
+    apr_array_header_t *names = authority->templates;
+    apr_array_header_t *found = apr_array_make(p, names->nelts, sizeof(const conf_template *));
+
+    for (int i = 0; i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        int at = 0;
+
+        while (at < templates->nelts &&
+               strcmp(APR_ARRAY_IDX(templates, at, conf_template *)->name, name))
+            at++;
+        if (at == templates->nelts)
+            return scep_fail(p, CONFIG,
+                             "%s: [authority %s] lists template \"%s\", and there is no section "
+                             "[template %s]",
+                             c->path, authority->name, scep_printable(p, scep_bytes_of(name), 80),
+                             scep_printable(p, scep_bytes_of(name), 80));
+        APR_ARRAY_PUSH(found, const conf_template *) =
+            APR_ARRAY_IDX(templates, at, conf_template *);
+    }
+    authority->templates = found;
+    return NULL;
+}
+
+const scep_err *conf_load(conf **out, const char *path, apr_pool_t *p)
+{
+    conf *c = apr_pcalloc(p, sizeof(*c));
+    conf_reader r = { .p = p };
+    apr_array_header_t *templates = apr_array_make(p, 4, sizeof(conf_template *));
+    apr_array_header_t *sections;
+    char *full;
+
+    if (apr_filepath_merge(&full, NULL, path, 0, p) != APR_SUCCESS)
+        return scep_fail(p, CONFIG, "\"%s\" is no path of a ca.conf", path);
+    c->path = r.path = full;
+    r.folder = apr_pstrmemdup(p, full, (apr_size_t)(strrchr(full, '/') - full + 1));
+    c->authorities = apr_array_make(p, 2, sizeof(conf_authority *));
+    SCEP_TRY(conf_lines_read(&sections, full, p));
+    for (int i = 0; i < sections->nelts; i++)
+        SCEP_TRY(section_read(c, templates, &APR_ARRAY_IDX(sections, i, conf_section), &r));
+    if (!c->authorities->nelts)
+        return scep_fail(p, CONFIG, "%s: an [authority default] section is needed", full);
+    for (int i = 0; i < c->authorities->nelts; i++)
+        SCEP_TRY(
+            templates_resolve(APR_ARRAY_IDX(c->authorities, i, conf_authority *), c, templates, p));
+    *out = c;
+    return NULL;
+}
+
+const conf_authority *conf_authority_find(const conf *c, const char *name)
+{
+    for (int i = 0; i < c->authorities->nelts; i++)
+        if (!strcmp(APR_ARRAY_IDX(c->authorities, i, conf_authority *)->name, name))
+            return APR_ARRAY_IDX(c->authorities, i, conf_authority *);
+    return NULL;
+}
+
+const conf_template *conf_template_find(const conf_authority *a, const char *name)
+{
+    for (int i = 0; i < a->templates->nelts; i++)
+        if (!strcmp(APR_ARRAY_IDX(a->templates, i, const conf_template *)->name, name))
+            return APR_ARRAY_IDX(a->templates, i, const conf_template *);
+    return NULL;
+}

@@ -1,0 +1,148 @@
+/* A worker's connection. */
+#include "connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+connection *connection_make(int fd)
+{
+    connection *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return NULL;
+    /* a pool without a parent: connections come and go on the server's thread, while hands use
+     * others */
+    if (apr_pool_create_ex(&c->pool, NULL, NULL, NULL) != APR_SUCCESS) {
+        free(c);
+        return NULL;
+    }
+    c->fd = fd;
+    c->since = apr_time_now();
+    return c;
+}
+
+void connection_close(connection *c)
+{
+    close(c->fd);
+    apr_pool_destroy(c->pool);
+    free(c);
+}
+
+static const scep_err *read_header(connection *c, size_t *held, size_t most)
+{
+    SCEP_TRY(scep_wire_header((scep_bytes){ c->header, c->have }, &c->verb, &c->length, c->pool));
+    if (c->length > most || *held > most - c->length)
+        return scep_fail(c->pool, UNAVAILABLE, "%zu bytes of requests are held already", *held);
+    *held += c->length;
+    c->body = scep_secret(c->pool, c->length);
+    return NULL;
+}
+
+const scep_err *connection_read(connection_step *step, connection *c, size_t *held, size_t most)
+{
+    *step = CONNECTION_WAITS;
+    for (;;) {
+        bool in_header = c->have < SCEP_WIRE_HEADER;
+        unsigned char *to =
+            in_header ? c->header + c->have : c->body + (c->have - SCEP_WIRE_HEADER);
+        size_t want = (in_header ? 0 : c->length) + SCEP_WIRE_HEADER - c->have;
+        ssize_t n;
+
+        if (want == 0) {
+            *step = CONNECTION_FRAME;
+            return NULL;
+        }
+        n = recv(c->fd, to, want, MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return NULL;
+        if (n <= 0) {
+            *step = CONNECTION_ENDED;
+            return NULL;
+        }
+        if (c->have == 0)
+            c->since = apr_time_now();
+        c->have += (size_t)n;
+        if (in_header && c->have == SCEP_WIRE_HEADER)
+            SCEP_TRY(read_header(c, held, most));
+    }
+}
+
+void connection_next(connection *c, size_t *held)
+{
+    if (c->have >= SCEP_WIRE_HEADER)
+        *held -= c->length;
+    c->have = 0;
+    c->length = 0;
+    c->verb = 0;
+    c->body = NULL;
+    memset(&c->call, 0, sizeof(c->call));
+    apr_pool_clear(c->pool);
+    c->since = apr_time_now();
+}
+
+static scep_bytes body_of(const connection *c)
+{
+    return (scep_bytes){ c->body, c->length };
+}
+
+const scep_err *connection_hello(connection *c, scep_bytes enrol_secret, scep_bytes mint_secret)
+{
+    scep_wire_hello hello;
+
+    if (c->verb != SCEP_VERB_HELLO)
+        return scep_fail(c->pool, INTERNAL, "verb %d before the greeting", c->verb);
+    SCEP_TRY(scep_wire_get_hello(&hello, body_of(c), c->pool));
+    if (enrol_secret.len != SCEP_WIRE_SECRET || !scep_bytes_equal(hello.enrol_secret, enrol_secret))
+        return scep_fail(c->pool, REFUSED, "wrong secret");
+    if (mint_secret.len == SCEP_WIRE_SECRET && hello.mint_secret.len > 0) {
+        if (!scep_bytes_equal(hello.mint_secret, mint_secret))
+            return scep_fail(c->pool, REFUSED, "wrong secret for minting");
+        c->may_mint = true;
+    }
+    c->welcomed = true;
+    return NULL;
+}
+
+const scep_err *connection_call(connection *c, const office *o, apr_time_t deadline)
+{
+    call *in = &c->call;
+    const char *name = NULL;
+
+    in->verb = (scep_verb)c->verb;
+    in->deadline = deadline;
+    if (c->verb == SCEP_VERB_BUNDLE) {
+        SCEP_TRY(scep_wire_get_endpoint_name(&in->in.bundle, body_of(c), c->pool));
+        name = in->in.bundle.endpoint;
+    } else if (c->verb == SCEP_VERB_ENROL) {
+        SCEP_TRY(scep_wire_get_enrol(&in->in.enrol, body_of(c), c->pool));
+        name = in->in.enrol.endpoint;
+    } else if (c->verb == SCEP_VERB_MINT) {
+        SCEP_TRY(scep_wire_get_mint(&in->in.mint, body_of(c), c->pool));
+        name = in->in.mint.endpoint;
+    } else {
+        return scep_fail(c->pool, REFUSED, "verb %d is not for workers", c->verb);
+    }
+    if (c->verb == SCEP_VERB_MINT && !c->may_mint)
+        return scep_fail(c->pool, REFUSED, "this httpd may not mint challenges");
+    in->endpoint = office_endpoint_find(o, name);
+    return NULL;
+}
+
+scep_bytes connection_refusal(const connection *c, scep_code code, const char *detail)
+{
+    const office_endpoint *endpoint = c->call.endpoint;
+
+    if (c->verb == SCEP_VERB_ENROL && code == SCEP_UNAVAILABLE) {
+        scep_wire_verdict later = { .status = SCEP_STATUS_LATER,
+                                    .detail = detail,
+                                    .generation = endpoint ? endpoint->authority->generation : 0 };
+
+        return scep_wire_put_verdict(SCEP_VERB_VERDICT, &later, c->pool);
+    }
+    return scep_wire_put_refused(SCEP_VERB_REFUSED, &(scep_wire_refused){ code, detail }, c->pool);
+}

@@ -1,0 +1,194 @@
+/* The threads that run whole calls. */
+#include "hands.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+/* They mostly wait for the store's commit, which serves all of them at once. */
+#define HANDS 16
+
+struct hands {
+    office *office;
+    int limit;
+    int wake;
+    pthread_t threads[HANDS];
+    int started;
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t work;
+    connection *first, *last; /* queue */
+    connection *done;
+    int busy;
+    int *in_flight; /* of each authority; the last: calls to unknown endpoints */
+    bool stop;
+};
+
+static int slot_of(const office *o, const office_endpoint *endpoint)
+{
+    int i = 0;
+
+    while (
+        i < o->authorities->nelts &&
+        !(endpoint && APR_ARRAY_IDX(o->authorities, i, office_authority *) == endpoint->authority))
+        i++;
+    return i;
+}
+
+static scep_bytes refused(const connection *c, const scep_err *err)
+{
+    return connection_refusal(c, err->code, err->detail);
+}
+
+static scep_bytes run_bundle(hands *h, connection *c)
+{
+    scep_wire_identities out = { 0 };
+    const scep_err *err = office_bundle(&out, h->office, &c->call.in.bundle, c->pool);
+
+    return err ? refused(c, err) : scep_wire_put_identities(SCEP_VERB_IDENTITIES, &out, c->pool);
+}
+
+static scep_bytes run_enrol(hands *h, connection *c)
+{
+    scep_wire_verdict out = { 0 };
+
+    office_enrol(&out, h->office, &c->call.in.enrol, c->call.deadline, c->pool);
+    return scep_wire_put_verdict(SCEP_VERB_VERDICT, &out, c->pool);
+}
+
+static scep_bytes run_mint(hands *h, connection *c)
+{
+    scep_wire_minted out = { 0 };
+    const scep_err *err = office_mint(&out, h->office, &c->call.in.mint, c->pool);
+
+    return err ? refused(c, err) : scep_wire_put_minted(SCEP_VERB_MINTED, &out, c->pool);
+}
+
+static void run(hands *h, connection *c)
+{
+    scep_bytes answer;
+    const scep_err *err;
+
+    if (apr_time_now() >= c->call.deadline)
+        answer = connection_refusal(c, SCEP_UNAVAILABLE, "waited too long in scep-ca's queue");
+    else if (c->call.verb == SCEP_VERB_BUNDLE)
+        answer = run_bundle(h, c);
+    else if (c->call.verb == SCEP_VERB_ENROL)
+        answer = run_enrol(h, c);
+    else
+        answer = run_mint(h, c);
+    err = scep_wire_write(c->fd, answer, c->call.deadline, c->pool);
+    c->broken = err != NULL;
+    /* a worker that went away asks again by itself; an answer that is no frame is our fault */
+    if (err && err->code == SCEP_INTERNAL)
+        log_err(LOG_LEVEL_ERROR, "SCEP0230", "answer to a worker", err);
+}
+
+static void *work(void *data)
+{
+    static const uint64_t one = 1;
+    hands *h = data;
+
+    pthread_mutex_lock(&h->lock);
+    for (;;) {
+        connection *c;
+
+        while (!h->first && !h->stop)
+            pthread_cond_wait(&h->work, &h->lock);
+        c = h->first;
+        if (!c)
+            break;
+        h->first = c->queued;
+        pthread_mutex_unlock(&h->lock);
+        run(h, c);
+        pthread_mutex_lock(&h->lock);
+        h->in_flight[c->call.slot]--;
+        c->queued = h->done;
+        h->done = c;
+        /* an eventfd's counter cannot fill up here, and its reader looks once a second anyway */
+        if (write(h->wake, &one, sizeof(one)) < 0 && errno != EAGAIN)
+            log_line(LOG_LEVEL_ERROR, "SCEP0231: eventfd: %s", strerror(errno));
+    }
+    pthread_mutex_unlock(&h->lock);
+    return NULL;
+}
+
+const scep_err *hands_start(hands **out, office *o, int in_flight, int wake, apr_pool_t *p)
+{
+    hands *h = apr_pcalloc(p, sizeof(*h));
+
+    h->office = o;
+    h->limit = in_flight;
+    h->wake = wake;
+    h->in_flight = apr_pcalloc(p, (size_t)(o->authorities->nelts + 1) * sizeof(int));
+    if (pthread_mutex_init(&h->lock, NULL) != 0 || pthread_cond_init(&h->work, NULL) != 0)
+        return scep_fail(p, INTERNAL, "no mutex");
+    while (h->started < HANDS && pthread_create(&h->threads[h->started], NULL, work, h) == 0)
+        h->started++;
+    if (h->started < HANDS) {
+        hands_stop(h);
+        return scep_fail(p, INTERNAL, "cannot start %d threads", HANDS);
+    }
+    *out = h;
+    return NULL;
+}
+
+bool hands_give(hands *h, connection *c)
+{
+    int slot = slot_of(h->office, c->call.endpoint);
+    bool taken;
+
+    pthread_mutex_lock(&h->lock);
+    taken = h->in_flight[slot] < h->limit;
+    if (taken) {
+        h->in_flight[slot]++;
+        h->busy++;
+        c->call.slot = slot;
+        c->queued = NULL;
+        if (h->first)
+            h->last->queued = c;
+        else
+            h->first = c;
+        h->last = c;
+        pthread_cond_signal(&h->work);
+    }
+    pthread_mutex_unlock(&h->lock);
+    return taken;
+}
+
+connection *hands_done(hands *h)
+{
+    connection *done;
+
+    pthread_mutex_lock(&h->lock);
+    done = h->done;
+    h->done = NULL;
+    for (const connection *c = done; c; c = c->queued)
+        h->busy--;
+    pthread_mutex_unlock(&h->lock);
+    return done;
+}
+
+int hands_busy(hands *h)
+{
+    int busy;
+
+    pthread_mutex_lock(&h->lock);
+    busy = h->busy;
+    pthread_mutex_unlock(&h->lock);
+    return busy;
+}
+
+void hands_stop(hands *h)
+{
+    pthread_mutex_lock(&h->lock);
+    h->stop = true;
+    pthread_cond_broadcast(&h->work);
+    pthread_mutex_unlock(&h->lock);
+    for (int i = 0; i < h->started; i++)
+        (void)pthread_join(h->threads[i], NULL);
+    pthread_cond_destroy(&h->work);
+    pthread_mutex_destroy(&h->lock);
+}

@@ -1,0 +1,261 @@
+/* The handle of the store: opened, given its schema and its statements, run, thrown away. */
+#include "store_int.h"
+
+#include <apr_strings.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+/* "transaction", "user" and "key" are words of SQL somewhere: columns are called otherwise. */
+static const char *const schema[] = {
+    "CREATE TABLE IF NOT EXISTS scep_meta (name TEXT NOT NULL PRIMARY KEY, value BIGINT NOT NULL)",
+
+    "CREATE TABLE IF NOT EXISTS scep_endpoint (name TEXT NOT NULL PRIMARY KEY,"
+    " unused BIGINT NOT NULL)",
+
+    "CREATE TABLE IF NOT EXISTS scep_challenge (endpoint TEXT NOT NULL, hash TEXT NOT NULL,"
+    " state TEXT NOT NULL, username TEXT NOT NULL, peer TEXT NOT NULL, created BIGINT NOT NULL,"
+    " expires BIGINT NOT NULL, PRIMARY KEY (endpoint, hash))",
+    "CREATE INDEX IF NOT EXISTS scep_challenge_expires"
+    " ON scep_challenge (endpoint, state, expires)",
+
+    "CREATE TABLE IF NOT EXISTS scep_binding (endpoint TEXT NOT NULL,"
+    " transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL, ends BIGINT NOT NULL,"
+    " PRIMARY KEY (endpoint, transaction_id))",
+    "CREATE INDEX IF NOT EXISTS scep_binding_ends ON scep_binding (ends)",
+
+    "CREATE TABLE IF NOT EXISTS scep_transaction (endpoint TEXT NOT NULL,"
+    " transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL, csr_hash TEXT NOT NULL,"
+    " authority TEXT NOT NULL, serial TEXT NOT NULL, created BIGINT NOT NULL,"
+    " ends BIGINT NOT NULL, PRIMARY KEY (endpoint, transaction_id, key_hash, csr_hash))",
+    "CREATE INDEX IF NOT EXISTS scep_transaction_ends ON scep_transaction (ends)",
+
+    "CREATE TABLE IF NOT EXISTS scep_certificate (authority TEXT NOT NULL,"
+    " serial TEXT NOT NULL, subject TEXT NOT NULL, template_name TEXT NOT NULL,"
+    " endpoint TEXT NOT NULL, transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL,"
+    " der TEXT NOT NULL, not_before BIGINT NOT NULL, not_after BIGINT NOT NULL,"
+    " issued BIGINT NOT NULL, PRIMARY KEY (authority, serial))",
+    "CREATE INDEX IF NOT EXISTS scep_certificate_not_after ON scep_certificate (not_after)",
+};
+
+void store_conn_fault(store_conn *c, int code, apr_pool_t *scratch)
+{
+    const char *why = apr_dbd_error(c->driver, c->handle, code);
+
+    c->broken = true;
+    /* The driver's text may have several lines. */
+    apr_cpystrn(c->why, scep_printable(scratch, scep_bytes_of(why ? why : "no reason given"), 200),
+                sizeof(c->why));
+}
+
+bool store_conn_exec(store_conn *c, const char *sql, apr_pool_t *scratch)
+{
+    int rows;
+    int code;
+
+    if (c->broken)
+        return false;
+    code = apr_dbd_query(c->driver, c->handle, &rows, sql);
+    if (code)
+        store_conn_fault(c, code, scratch);
+    return code == 0;
+}
+
+bool store_conn_cells(store_conn *c, apr_dbd_results_t *results, int columns,
+                      apr_array_header_t *cells, apr_pool_t *scratch)
+{
+    apr_dbd_row_t *row = NULL;
+
+    if (apr_dbd_num_cols(c->driver, results) != columns)
+        return false;
+    while (apr_dbd_get_row(c->driver, scratch, results, &row, -1) == 0) {
+        for (int i = 0; i < columns; i++) {
+            const char *cell = apr_dbd_get_entry(c->driver, row, i);
+
+            APR_ARRAY_PUSH(cells, const char *) = apr_pstrdup(cells->pool, cell ? cell : "");
+        }
+    }
+    return true;
+}
+
+/* The one cell that @a sql selects. Does not break the handle: the caller knows what a failure
+ * means. */
+static bool select_text(store_conn *c, const char *sql, const char **out, apr_pool_t *p)
+{
+    apr_array_header_t *cells = apr_array_make(p, 1, sizeof(const char *));
+    apr_dbd_results_t *results = NULL;
+
+    if (apr_dbd_select(c->driver, p, c->handle, &results, sql, 1) ||
+        !store_conn_cells(c, results, 1, cells, p) || cells->nelts != 1)
+        return false;
+    *out = APR_ARRAY_IDX(cells, 0, const char *);
+    return true;
+}
+
+/* PRAGMAs answer with a row, which apr_dbd_query() takes for a failure. */
+static const scep_err *sqlite_settings(store_conn *c, apr_pool_t *p)
+{
+    const char *value = "";
+
+    /* The driver holds a mutex of the whole process while SQLite waits, and tries again itself. */
+    if (!select_text(c, "PRAGMA busy_timeout = 100", &value, p))
+        return scep_fail(p, CONFIG, "the database cannot be used: PRAGMA busy_timeout failed");
+    if (!select_text(c, "PRAGMA journal_mode = WAL", &value, p) || strcmp(value, "wal") != 0)
+        return scep_fail(p, CONFIG,
+                         "the database cannot be put into WAL mode (%s): keep it on a local, "
+                         "writable file system",
+                         apr_dbd_error(c->driver, c->handle, 1));
+    /* Setting it gives no row; asking for it does. */
+    if (!store_conn_exec(c, "PRAGMA synchronous = FULL", p) ||
+        !select_text(c, "PRAGMA synchronous", &value, p) || strcmp(value, "2") != 0)
+        return scep_fail(p, CONFIG, "the database cannot be set to synchronous=FULL");
+    /* Every savepoint keeps copies of the pages that it changes: in a file by default, written
+     * twenty times for each job. */
+    if (!store_conn_exec(c, "PRAGMA temp_store = MEMORY", p))
+        return scep_fail(p, CONFIG, "the database cannot keep temporary data in memory");
+    return NULL;
+}
+
+static const scep_err *create_schema(store_conn *c, apr_pool_t *p)
+{
+    bool done = store_conn_exec(c, c->begin, p);
+
+    for (size_t i = 0; done && i < sizeof(schema) / sizeof(schema[0]); i++)
+        done = store_conn_exec(c, schema[i], p);
+    done = done &&
+           store_conn_exec(c,
+                           apr_psprintf(p,
+                                        "INSERT INTO scep_meta (name, value) "
+                                        "VALUES ('schema', %d) ON CONFLICT DO NOTHING",
+                                        STORE_SCHEMA),
+                           p) &&
+           store_conn_exec(c, "COMMIT", p);
+    return done ? NULL : scep_fail(p, CONFIG, "the schema cannot be created: %s", c->why);
+}
+
+static const scep_err *check_schema(store_conn *c, apr_pool_t *p)
+{
+    static const char ask[] = "SELECT value FROM scep_meta WHERE name = 'schema'";
+    const char *value = NULL;
+    apr_int64_t version;
+
+    if (!select_text(c, ask, &value, p)) {
+        SCEP_TRY(create_schema(c, p));
+        if (!select_text(c, ask, &value, p))
+            return scep_fail(p, CONFIG, "the schema's version cannot be read: %s",
+                             apr_dbd_error(c->driver, c->handle, 1));
+    }
+    version = apr_atoi64(value);
+    if (version != STORE_SCHEMA)
+        return scep_fail(p, CONFIG,
+                         "the database has schema version %s, this scep-ca knows %d: run the "
+                         "version of mod_scep that wrote it, or a newer one",
+                         value, STORE_SCHEMA);
+    return NULL;
+}
+
+static const scep_err *prepare(store_conn *c, apr_pool_t *p)
+{
+    static const char *const sql[STORE_STATEMENT_COUNT] = {
+#define X(name, text) [STORE_##name] = text,
+        STORE_STATEMENTS(X)
+#undef X
+    };
+
+    for (int i = 0; i < STORE_STATEMENT_COUNT; i++) {
+        const char *label = apr_psprintf(c->pool, "scep_%d", i);
+        int code = apr_dbd_prepare(c->driver, c->pool, c->handle, sql[i], label, &c->statement[i]);
+
+        if (code) {
+            store_conn_fault(c, code, p);
+            return scep_fail(p, CONFIG, "the database does not take statement %d: %s", i, c->why);
+        }
+    }
+    return NULL;
+}
+
+/*
+ * A database file holds who enrolled what: nobody else reads it, whatever the umask. Only a new
+ * file is opened here: closing a descriptor of one in use would drop SQLite's locks on it.
+ */
+static const scep_err *create_file(const char *path, apr_pool_t *p)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd < 0 && errno != EEXIST)
+        return scep_fail(p, CONFIG, "%s: cannot be created: %s", path, strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+    return NULL;
+}
+
+/* Neither the text of @a params nor an error made of it is shown where it may hold a password. */
+static const scep_err *open_handle(store_conn *c, const char *where, apr_pool_t *p)
+{
+    const char *colon = strchr(where, ':');
+    const char *name = colon ? apr_pstrmemdup(p, where, (size_t)(colon - where)) : "";
+    bool sqlite = strcmp(name, "sqlite3") == 0;
+    const char *why = NULL;
+    apr_status_t status;
+    char text[128];
+
+    if ((!sqlite && strcmp(name, "pgsql") != 0) || colon[1] == '\0')
+        return scep_fail(p, CONFIG,
+                         "not a place for a store: accepted are sqlite3:/PATH and "
+                         "pgsql:CONNINFO");
+    status = apr_dbd_get_driver(c->pool, name, &c->driver);
+    if (status)
+        return scep_fail(p, CONFIG,
+                         "the database driver %s cannot be loaded (%s): install "
+                         "libaprutil1-dbd-%s, or apr-util's %s package",
+                         name, apr_strerror(status, text, sizeof(text)), name, name);
+    if (sqlite)
+        SCEP_TRY(create_file(colon + 1, p));
+    /* SQLite takes the lock for writing at once: a reader that wants to write later can only be
+     * refused. PostgreSQL locks rows and does not know the word. */
+    c->begin = sqlite ? "BEGIN IMMEDIATE" : "BEGIN";
+    status = apr_dbd_open_ex(c->driver, c->pool, colon + 1, &c->handle, &why);
+    if (status) {
+        c->handle = NULL;
+        return scep_fail(p, CONFIG, "%s cannot be opened: %s", sqlite ? colon + 1 : "the database",
+                         scep_printable(p, scep_bytes_of(why ? why : "no reason given"), 200));
+    }
+    return sqlite ? sqlite_settings(c, p) : NULL;
+}
+
+static const scep_err *make_ready(store_conn *c, const char *where, apr_pool_t *p)
+{
+    SCEP_TRY(open_handle(c, where, p));
+    SCEP_TRY(check_schema(c, p));
+    return prepare(c, p);
+}
+
+const scep_err *store_conn_open(store_conn **out, const char *where, apr_pool_t *parent,
+                                apr_pool_t *p)
+{
+    const scep_err *err;
+    apr_pool_t *pool;
+    store_conn *c;
+
+    if (apr_pool_create(&pool, parent))
+        return scep_fail(p, CONFIG, "out of memory");
+    c = apr_pcalloc(pool, sizeof(*c));
+    c->pool = pool;
+    err = make_ready(c, where, p);
+    if (err) {
+        store_conn_close(c);
+        return err;
+    }
+    *out = c;
+    return NULL;
+}
+
+void store_conn_close(store_conn *c)
+{
+    if (!c)
+        return;
+    if (c->handle)
+        (void)apr_dbd_close(c->driver, c->handle); /* nothing is open that could be saved */
+    apr_pool_destroy(c->pool);
+}

@@ -1,0 +1,210 @@
+/* The module record, the hooks of httpd's life, and the choice of what a request asks for. */
+#include "mod_scep.h"
+
+#include <ap_mpm.h>
+#include <apr_strings.h>
+#include <mpm_common.h>
+#include <openssl/err.h>
+#include <string.h>
+#include <strings.h>
+
+/* ---- starting ---- */
+
+/* A refusal to start belongs where the administrator looks: on the terminal and in the log. */
+static int refuse_to_start(const scep_err *err, server_rec *s, apr_pool_t *p)
+{
+    const char *line = apr_pstrcat(p, "SCEP0001: ", err->detail, NULL);
+
+    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, 0, NULL, "%s", line);
+    if (s->error_log && ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_NORMAL)
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "%s", line);
+    return HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static int check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
+{
+    scep_plan plan;
+    const scep_err *err = scep_config_plan(&plan, s, pconf);
+
+    if (!err && plan.wanted)
+        err = scep_ca_check(&plan, s, ptemp);
+    return err ? refuse_to_start(err, s, ptemp) : OK;
+}
+
+/* For configtest alone: this hook runs for `-k stop` too, which must work whatever is wrong. */
+static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    if (ap_state_query(AP_SQ_RUN_MODE) != AP_SQ_RM_CONFIG_TEST)
+        return OK;
+    return check(pconf, ptemp, s);
+}
+
+/* What the former configuration started must not serve one that was refused. */
+static void retire(server_rec *s, apr_pool_t *pconf)
+{
+    const scep_plan nothing = { .endpoints = apr_array_make(pconf, 1, sizeof(scep_wire_endpoint)) };
+    const scep_err *err = scep_ca_start(&nothing, s, pconf);
+
+    if (err)
+        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+                     "SCEP0005: the former scep-ca cannot be told to end: %s; restart httpd",
+                     err->detail);
+}
+
+/* `httpd -k start` has left its terminal when the second pass runs, so that everything is tried
+ * in the first. After that an error would end the parent, and with it a service that works. */
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    bool restart = ap_state_query(AP_SQ_CONFIG_GEN) > 1;
+    const scep_err *err;
+    scep_plan plan;
+
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG)
+        return check(pconf, ptemp, s);
+    err = scep_config_plan(&plan, s, pconf);
+    if (!err)
+        err = scep_ca_start(&plan, s, pconf);
+    if (!err)
+        return OK;
+    if (!restart)
+        return refuse_to_start(err, s, ptemp);
+    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
+                 "SCEP0002: %s; httpd goes on without SCEP: correct the configuration and restart "
+                 "it gracefully",
+                 err->detail);
+    retire(s, pconf);
+    return OK;
+}
+
+static void child_init(apr_pool_t *pchild, server_rec *s)
+{
+    const scep_inheritance *from = scep_ca_inherit(pchild, s);
+
+    if (from)
+        scep_call_child_init(from, pchild, s);
+}
+
+static int monitor(apr_pool_t *p, server_rec *s)
+{
+    scep_ca_monitor(p, s);
+    return DECLINED;
+}
+
+/* ---- requests ---- */
+
+typedef enum operation { NONE, UNKNOWN, GET_CA_CAPS, GET_CA_CERT, PKI_OPERATION } operation;
+
+/* Letter case is ignored; GetCACerts is what Microsoft's own test script asks for. */
+static operation asked_for(request_rec *r)
+{
+    static const struct {
+        const char *name;
+        operation is;
+    } known[] = {
+        { "GetCACaps", GET_CA_CAPS },
+        { "GetCACert", GET_CA_CERT },
+        { "GetCACerts", GET_CA_CERT },
+        { "PKIOperation", PKI_OPERATION },
+    };
+    const char *name = scep_query_get(r->args, "operation", r->pool);
+    size_t i;
+
+    if (!name || !*name)
+        return NONE;
+    for (i = 0; i < sizeof(known) / sizeof(*known); i++)
+        if (!strcasecmp(known[i].name, name))
+            return known[i].is;
+    return UNKNOWN;
+}
+
+static int send_caps(request_rec *r)
+{
+    const scep_settings *issuance = scep_endpoint_settings(scep_request_endpoint(r));
+    scep_accept accept;
+
+    if (!issuance)
+        issuance = scep_request_settings(r);
+    accept.minimum_hash_bits = scep_settings_hash_bits(issuance, SCEP_SET_MinimumHash);
+    return scep_send(r, HTTP_OK, "text/plain", scep_bytes_of(scep_caps_text(&accept)));
+}
+
+static int send_ca_cert(request_rec *r)
+{
+    const char *endpoint = scep_request_endpoint(r);
+    const scep_public *known = scep_ca_public(r, endpoint);
+
+    if (!known) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "SCEP0003: NDES-7 nothing is known of the endpoint '%s': scep-ca did not "
+                      "accept the present configuration; see its lines at the last restart",
+                      endpoint);
+        return scep_try_later(r);
+    }
+    return scep_send(r, HTTP_OK, "application/x-x509-ca-ra-cert", known->ca_cert_body);
+}
+
+/* The whole answer is made here: httpd's own would add TRACE to Allow. */
+static int not_allowed(request_rec *r, const char *allowed)
+{
+    apr_table_setn(r->err_headers_out, "Allow", allowed);
+    return scep_send(r, HTTP_METHOD_NOT_ALLOWED, "text/plain",
+                     scep_bytes_of("method not allowed\n"));
+}
+
+/* RFC 8894 4.3: a POST is a PKIOperation, whatever it says or does not say of itself; only the
+ * two operations that carry nothing are taken at their word. */
+static int serve_device(request_rec *r, operation op)
+{
+    bool ndes =
+        !strcmp(scep_settings_text(scep_request_settings(r), SCEP_SET_Compatibility), "ndes");
+
+    if (op == GET_CA_CAPS)
+        return send_caps(r);
+    if (op == GET_CA_CERT)
+        return send_ca_cert(r);
+    if (r->method_number == M_POST || op == PKI_OPERATION) {
+        if (r->header_only) /* would issue a certificate that nobody receives */
+            return not_allowed(r, "GET, POST");
+        return scep_pki_operation(r);
+    }
+    return op == NONE && ndes ? scep_page_info(r) : HTTP_BAD_REQUEST;
+}
+
+static int serve(request_rec *r)
+{
+    bool admin = r->handler && !strcmp(r->handler, "scep-admin");
+    operation op;
+
+    if (!admin && (!r->handler || strcmp(r->handler, "scep")))
+        return DECLINED;
+    /* What another module left in this thread's queue is no reason of ours. */
+    ERR_clear_error();
+    if (!scep_settings_flag(scep_server_settings(r->server), SCEP_SET_Engine)) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "SCEP0004: SetHandler %s stands in a server without SCEPEngine on; add that "
+                      "to the server %s",
+                      r->handler, ap_get_server_name(r));
+        return HTTP_NOT_FOUND;
+    }
+    if (r->method_number != M_GET && r->method_number != M_POST)
+        return not_allowed(r, "GET, HEAD, POST");
+    op = asked_for(r);
+    if (admin && (op == NONE || op == UNKNOWN))
+        return scep_page_admin(r);
+    return serve_device(r, op);
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(serve, NULL, NULL, APR_HOOK_MIDDLE);
+    scep_register_path_hooks(p);
+}
+
+module AP_MODULE_DECLARE_DATA scep_module = {
+    STANDARD20_MODULE_STUFF, scep_section_create, scep_section_merge, scep_server_create, NULL,
+    scep_commands,           register_hooks,      AP_MODULE_FLAG_NONE
+};

@@ -1,0 +1,167 @@
+/* The directives, made from the one list of settings, and the settings of a request. */
+#include "mod_scep.h"
+
+#include <apr_lib.h>
+#include <apr_strings.h>
+#include <stdint.h>
+#include <string.h>
+#include <strings.h>
+
+#define SPAWN "spawn:"
+
+static const scep_settings nothing_set;
+
+void *scep_section_create(apr_pool_t *p, char *path)
+{
+    return apr_pcalloc(p, sizeof(scep_section));
+}
+
+void *scep_section_merge(apr_pool_t *p, void *base, void *add)
+{
+    const scep_section *outer = base, *inner = add;
+    scep_section *out = apr_pcalloc(p, sizeof(*out));
+    int i;
+
+    scep_settings_merge(&out->settings, &outer->settings, &inner->settings);
+    for (i = 0; i < SCEP_SET_COUNT; i++)
+        out->where[i] = inner->where[i] ? inner->where[i] : outer->where[i];
+    return out;
+}
+
+const scep_settings *scep_server_settings(server_rec *s)
+{
+    const scep_section *section = ap_get_module_config(s->lookup_defaults, &scep_module);
+
+    return section ? &section->settings : &nothing_set;
+}
+
+const scep_settings *scep_request_settings(request_rec *r)
+{
+    const scep_section *section = ap_get_module_config(r->per_dir_config, &scep_module);
+
+    return section ? &section->settings : &nothing_set;
+}
+
+const char *scep_endpoint_name(const scep_settings *settings, server_rec *s, apr_pool_t *p)
+{
+    const char *name = scep_settings_text(settings, SCEP_SET_Endpoint);
+    char *lower;
+
+    if (!*name)
+        name = s->server_hostname && *s->server_hostname ? s->server_hostname : "localhost";
+    lower = apr_pstrdup(p, name);
+    ap_str_tolower(lower);
+    return lower;
+}
+
+const char *scep_request_endpoint(request_rec *r)
+{
+    return scep_endpoint_name(scep_request_settings(r), r->server, r->pool);
+}
+
+/* httpd's own table knows "outside <VirtualHost>" and "no <Directory>" only as checks to be made
+ * when the directive is read. */
+static const char *misplaced(cmd_parms *cmd, const scep_setting_info *row)
+{
+    switch (row->scope) {
+    case SCEP_SCOPE_SERVER:
+        return ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    case SCEP_SCOPE_HOST:
+        return ap_check_cmd_context(cmd, NOT_IN_DIR_LOC_FILE | NOT_IN_LIMIT);
+    case SCEP_SCOPE_SECTION:
+    case SCEP_SCOPE_ENDPOINT:
+        /* No file stands behind an SCEP address, so that <Directory>, <Files> and <If> would say
+         * something at best now and then. */
+        return ap_check_cmd_context(cmd, NOT_IN_DIRECTORY | NOT_IN_FILES | NOT_IN_LIMIT);
+    }
+    return NULL;
+}
+
+/* As the administrator may write it: "/CertSrv/mscep_admin/" is "CertSrv/mscep_admin". */
+static const char *strip_slashes(apr_pool_t *p, const char *value)
+{
+    size_t len;
+
+    while (*value == '/')
+        value++;
+    len = strlen(value);
+    while (len && value[len - 1] == '/')
+        len--;
+    return apr_pstrmemdup(p, value, len);
+}
+
+static const char *set(cmd_parms *cmd, scep_section *section, scep_setting which, const char *value)
+{
+    const char *wrong = misplaced(cmd, scep_setting_describe(which));
+    const scep_err *err;
+
+    if (wrong)
+        return wrong;
+    if (which == SCEP_SET_Connector && strncmp(value, SPAWN, strlen(SPAWN)))
+        return apr_psprintf(cmd->pool,
+                            "SCEPConnector: '%s' does not begin with " SPAWN
+                            "; write SCEPConnector " SPAWN "FILE, FILE being the ca.conf",
+                            value);
+    if (which == SCEP_SET_PasswordVDir)
+        value = strip_slashes(cmd->pool, value);
+    err = scep_settings_set(&section->settings, which, value, cmd->pool);
+    if (err)
+        return err->detail;
+    section->where[which] =
+        apr_psprintf(cmd->pool, "%s:%d", cmd->directive->filename, cmd->directive->line_num);
+    return NULL;
+}
+
+/* The setting stands in the command's own data. */
+static const char *set_one(cmd_parms *cmd, void *section, const char *value)
+{
+    return set(cmd, section, (scep_setting)(intptr_t)cmd->info, value);
+}
+
+static const char *set_template(cmd_parms *cmd, void *section, const char *name, const char *value)
+{
+    bool all = !strcasecmp(name, "All"), found = false;
+    int i;
+
+    for (i = 0; i < SCEP_SET_COUNT; i++) {
+        const scep_setting_info *row = scep_setting_describe((scep_setting)i);
+        const char *wrong;
+
+        if (row->kind != SCEP_KIND_TEMPLATE || (!all && strcasecmp(row->name, name)))
+            continue;
+        wrong = set(cmd, section, (scep_setting)i, value);
+        if (wrong)
+            return wrong;
+        found = true;
+    }
+    if (found)
+        return NULL;
+    return apr_psprintf(cmd->pool,
+                        "SCEPTemplate: '%s' is not SignatureTemplate, EncryptionTemplate, "
+                        "GeneralPurposeTemplate or All",
+                        name);
+}
+
+#define PLACE_SERVER RSRC_CONF
+#define PLACE_HOST RSRC_CONF
+#define PLACE_SECTION (RSRC_CONF | ACCESS_CONF)
+#define PLACE_ENDPOINT (RSRC_CONF | ACCESS_CONF)
+
+#define DIRECTIVE(name, place, says) \
+    AP_INIT_TAKE1("SCEP" #name, set_one, (void *)(intptr_t)SCEP_SET_##name, place, says),
+#define DIRECTIVE_FLAG(name, place, says) DIRECTIVE(name, place, says)
+#define DIRECTIVE_NUMBER(name, place, says) DIRECTIVE(name, place, says)
+#define DIRECTIVE_WORD(name, place, says) DIRECTIVE(name, place, says)
+#define DIRECTIVE_TEXT(name, place, says) DIRECTIVE(name, place, says)
+#define DIRECTIVE_TEMPLATE(name, place, says) /* set by SCEPTemplate */
+
+const command_rec scep_commands[] = {
+#define X(name, kind, scope, dflt, low, high, words, says) \
+    DIRECTIVE_##kind(name, PLACE_##scope, says)
+    SCEP_SETTINGS(X)
+#undef X
+        AP_INIT_TAKE2("SCEPTemplate", set_template, NULL, RSRC_CONF | ACCESS_CONF,
+                      "SignatureTemplate, EncryptionTemplate, GeneralPurposeTemplate or All, and "
+                      "the template's name"),
+    { .name = NULL }
+};

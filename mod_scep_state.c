@@ -1,0 +1,146 @@
+/* What httpd's parent knows of scep-ca across restarts. */
+#include "mod_scep_state.h"
+
+#include <apr_strings.h>
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <unixd.h>
+
+#define STATE_KEY "mod_scep: state, version 1"
+#define BACKLOG 511
+
+scep_state *scep_state_find(server_rec *s)
+{
+    void *found = NULL;
+
+    (void)apr_pool_userdata_get(&found, STATE_KEY, s->process->pool);
+    return found;
+}
+
+static const scep_err *set_path(scep_state *st, apr_pool_t *p)
+{
+    const char *path =
+        ap_runtime_dir_relative(p, apr_psprintf(p, "scep.%" APR_PID_T_FMT ".sock", st->parent));
+
+    if (!path || strlen(path) >= sizeof(st->path))
+        return scep_fail(p, CONFIG,
+                         "the path of scep-ca's socket, \"%s\", is longer than %d bytes: set "
+                         "DefaultRuntimeDir to a shorter one",
+                         path ? path : "", (int)sizeof(st->path) - 1);
+    strcpy(st->path, path);
+    /* left behind by a process that had this one's number */
+    if (unlink(path) != 0 && errno != ENOENT)
+        return scep_fail(p, CONFIG, "cannot remove \"%s\": %s", path, strerror(errno));
+    return NULL;
+}
+
+/* Under httpd's User, mode 0600: nobody else's processes can even connect. */
+static const scep_err *listen_at(scep_state *st, apr_pool_t *p)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    mode_t before;
+    int rc;
+
+    strcpy(address.sun_path, st->path);
+    st->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (st->listener < 0)
+        return scep_fail(p, CONFIG, "no socket: %s", strerror(errno));
+    before = umask(0177);
+    rc = bind(st->listener, (const struct sockaddr *)&address, sizeof(address));
+    (void)umask(before);
+    if (rc != 0 || listen(st->listener, BACKLOG) != 0)
+        return scep_fail(p, CONFIG,
+                         "cannot listen at \"%s\": %s; DefaultRuntimeDir names the folder",
+                         st->path, strerror(errno));
+    if (geteuid() == 0 && chown(st->path, ap_unixd_config.user_id, (gid_t)-1) != 0)
+        return scep_fail(p, CONFIG, "cannot give \"%s\" to httpd's User: %s", st->path,
+                         strerror(errno));
+    return NULL;
+}
+
+const scep_err *scep_state_make(scep_state **out, server_rec *s, apr_pool_t *p)
+{
+    scep_state *st = apr_pcalloc(s->process->pool, sizeof(*st));
+    const scep_err *err;
+
+    st->parent = getpid();
+    st->listener = -1;
+    if (RAND_bytes(st->enrol_secret, sizeof(st->enrol_secret)) != 1)
+        return scep_fail(p, CONFIG, "no random bytes");
+    SCEP_TRY(set_path(st, p));
+    err = listen_at(st, p);
+    if (err) {
+        scep_state_close(st);
+        return err;
+    }
+    /* _set copies the key, _setn would keep a pointer into this module */
+    if (apr_pool_userdata_set(st, STATE_KEY, NULL, s->process->pool) != APR_SUCCESS)
+        return scep_fail(p, CONFIG, "no memory");
+    *out = st;
+    return NULL;
+}
+
+const scep_err *scep_state_set_minting(scep_state *st, bool mints, apr_pool_t *p)
+{
+    if (mints && !st->mints && RAND_bytes(st->mint_secret, sizeof(st->mint_secret)) != 1)
+        return scep_fail(p, CONFIG, "no random bytes");
+    if (!mints)
+        OPENSSL_cleanse(st->mint_secret, sizeof(st->mint_secret));
+    st->mints = mints;
+    return NULL;
+}
+
+scep_bytes scep_state_enrol_secret(const scep_state *st)
+{
+    return (scep_bytes){ st->enrol_secret, sizeof(st->enrol_secret) };
+}
+
+scep_bytes scep_state_mint_secret(const scep_state *st)
+{
+    return (scep_bytes){ st->mint_secret, st->mints ? sizeof(st->mint_secret) : 0 };
+}
+
+int scep_state_living(const scep_state *st, pid_t pid)
+{
+    for (int i = 0; i < st->living_count; i++) {
+        if (st->living[i].pid == pid)
+            return i;
+    }
+    return -1;
+}
+
+void scep_state_forget(scep_state *st, pid_t pid)
+{
+    int i = scep_state_living(st, pid);
+
+    if (i < 0)
+        return;
+    close(st->living[i].control);
+    st->living[i] = st->living[--st->living_count];
+}
+
+/* At most twice the largest: what is outgrown stays in the process's pool. */
+void scep_state_keep_ready(scep_state *st, scep_bytes body, server_rec *s)
+{
+    if (body.len > st->ready_room) {
+        st->ready_room = 2 * body.len;
+        st->ready = apr_palloc(s->process->pool, st->ready_room);
+    }
+    if (body.len)
+        memcpy(st->ready, body.data, body.len);
+    st->ready_len = body.len;
+}
+
+void scep_state_close(scep_state *st)
+{
+    if (st->listener >= 0)
+        close(st->listener);
+    st->listener = -1;
+    while (st->living_count > 0)
+        close(st->living[--st->living_count].control);
+}

@@ -1,0 +1,187 @@
+# Where SCEP answers, and what plain HTTP asks of it. scep.md 1.1-1.3, ndes.md 2.2.
+use SCEPTest;
+
+my $s = SCEPTest->up(
+    host => <<'END');
+AddDefaultCharset utf-8
+<Location "/scep">
+SetHandler scep
+</Location>
+<Location "/cgi-bin/pkiclient.exe">
+SetHandler scep
+</Location>
+<Location "/strict">
+SetHandler scep
+SCEPCompatibility rfc8894
+</Location>
+<Location "/small">
+SetHandler scep
+SCEPMaxMessage 1024
+</Location>
+END
+$s->expect_log('SCEP0010: NDES-17 UNDECODABLE: ', 'SCEP0010: NDES-16 TOO_LARGE: ');
+my $caps = '?operation=GetCACaps';
+my $dll  = '/certsrv/mscep/mscep.dll';
+
+# ---- every form that is in the wild
+
+my $first = $s->get("$dll$caps");
+is($first->{status}, 200, 'GetCACaps answers');
+for my $form (
+    qw(/certsrv/mscep /certsrv/mscep/ /certsrv/mscep/mscep.dll
+    /certsrv/mscep/mscep.dll/ /certsrv/mscep/mscep.dll/pkiclient.exe
+    /CertSrv/MSCEP /CERTSRV/MSCEP/MSCEP.DLL /CertSrv/mscep/mscep.dll/PkiClient.EXE
+    //certsrv//mscep//mscep.dll /cert%73rv/msce%70/ /certsrv/./mscep/x/../mscep.dll
+    /scep /scep/ /scep/pkiclient.exe /cgi-bin/pkiclient.exe /strict)
+    )
+{
+    my $got = $s->get("$form$caps");
+    ok($got->{status} == 200 && $got->{body} eq $first->{body}, "$form answers")
+        or diag("$got->{status} $got->{body}");
+}
+for my $form (qw(/certsrv /certsrv/ /certsrv/mscepx /certsrv/mscep.dll /mscep/mscep.dll /scepx)) {
+    is($s->get("$form$caps")->{status}, 404, "$form is not SCEP's");
+}
+is($s->get("/certsrv/mscep_admin/mscep.dll$caps")->{status},
+    401, 'SCEP under the challenge page needs its credentials');
+is($s->get("/certsrv/mscep_admin/mscep.dll$caps", user => $s->credentials)->{body},
+    $first->{body}, 'and answers with them');
+
+my $old = $s->get("$dll$caps", version => '1.0');
+is($old->{status}, 200, 'HTTP/1.0 without Host answers');
+ok(!$old->{chunked} && $old->{whole} && defined $old->{header}{'content-length'},
+    'with a Content-Length and not chunked');
+
+# ---- GetCACaps
+
+my @words = split /\n/, $first->{body};
+is($first->{header}{'content-type'}, 'text/plain', 'GetCACaps is text/plain, without a charset');
+my %known = map { $_ => 1 } qw(AES DES3 POSTPKIOperation SCEPStandard SHA-1 SHA-256 SHA-384 SHA-512);
+is_deeply([grep { !$known{$_} } @words], [], 'only what works is listed');
+for my $word (qw(AES POSTPKIOperation SHA-256 SHA-384 SCEPStandard)) {
+    is(scalar(grep { $_ eq $word } @words), 1, "$word is listed once");
+}
+unlike($first->{body}, qr/\r|^\n|\n\n|\n$/, 'one word a line, no empty line, none at the end');
+unlike($first->{body}, qr/\b(?:DES|MD5)\b/, 'neither DES nor MD5 is offered');
+cmp_ok(length $first->{body}, '<', 1024, 'short enough for certmonger');
+is($s->get("$dll?operation=$_")->{body}, $first->{body}, "operation=$_ is the same")
+    for 'getcacaps', 'GETCACAPS', 'GetCACaps&message=', 'GetCACaps&message=ca;x=?y';
+is($s->get("$dll?message=x&Operation=GetCACaps")->{body},
+    $first->{body}, 'the order of parameters and the case of names do not matter');
+
+# ---- GetCACert
+
+my $certs = $s->get("$dll?operation=GetCACert");
+is($certs->{status}, 200, 'GetCACert answers');
+is($certs->{header}{'content-type'}, 'application/x-x509-ca-ra-cert', 'as a CA and RA list');
+ok($certs->{whole} && defined $certs->{header}{'content-length'} && !$certs->{chunked},
+    'with a Content-Length and not chunked');
+for my $form ('GetCACerts', 'getcacert', 'GetCACert&message=anything', 'GetCACert&message=0',
+    'GetCACert&message=SCEP%20Authority%5C')
+{
+    my $got = $s->get("$dll?operation=$form");
+    ok($got->{status} == 200 && $got->{body} eq $certs->{body}
+            && $got->{header}{'content-type'} eq $certs->{header}{'content-type'},
+        "operation=$form gives the same bytes");
+}
+my $same = grep { $_->{body} eq $certs->{body} }
+    $s->many([map { $s->request_text('GET', "$dll?operation=GetCACert") } 1 .. 40]);
+is($same, 40, 'every worker gives the same bytes');
+
+my $file = $s->work('certs.p7');
+spew($file, $certs->{body});
+my $printed = run(['openssl', 'cms', '-inform', 'DER', '-in', $file, '-cmsout', '-print', '-noout']);
+like($printed->{output}, qr/eContentType: pkcs7-data/, 'the content type is data');
+like($printed->{output}, qr/eContent: <ABSENT>/,       'the content is left out');
+like($printed->{output}, qr/signerInfos:\s*<EMPTY>/,   'nobody signed it');
+
+my $listed = $s->tool('certs', '--ca-ra', $file);
+my @certs = map { { map { split /=/, $_, 2 } split /\t/ } } split /\n/, $listed->{output};
+my ($ca)      = grep { $_->{ca} } @certs;
+my ($signs)   = grep { !$_->{ca} && $_->{key_usage} =~ /^digitalSignature\s*$/ } @certs;
+my ($decrypts) = grep { !$_->{ca} && $_->{key_usage} =~ /^keyEncipherment\s*$/ } @certs;
+ok($ca && $signs && $decrypts, 'the list has a CA, an RA that signs and an RA that decrypts')
+    or diag($listed->{output});
+is($ca->{subject}, $ca->{issuer}, 'the chain goes up to the root');
+is($signs->{issuer}, $ca->{subject}, 'the CA made the RA');
+is(scalar @certs, 3, 'and there is nothing else');
+
+my $fingerprint = sub {
+    my $out = run(['openssl', 'x509', '-in', $_[0], '-noout', '-fingerprint', '-sha256']);
+    return $out->{output};
+};
+run(['openssl', 'pkcs7', '-inform', 'DER', '-in', $file, '-print_certs', '-out', $s->work('all.pem')]);
+my @pem = slurp($s->work('all.pem')) =~ /(-----BEGIN.*?-----END CERTIFICATE-----)/sg;
+my @prints;
+for my $pem (@pem) {
+    spew($s->work('one.pem'), $pem);
+    push @prints, $fingerprint->($s->work('one.pem'));
+}
+spew($s->work('ca.pem'), slurp($s->ca_cert));
+ok((grep { $_ eq $fingerprint->($s->work('ca.pem')) } @prints), 'the CA is the one in ca.pem');
+for my $i (0 .. $#pem) {
+    spew($s->work('one.pem'), $pem[$i]);
+    my $verified = run(['openssl', 'verify', '-CAfile', $s->ca_cert, $s->work('one.pem')]);
+    is($verified->{status}, 0, "certificate $i hangs from the CA") or diag($verified->{output});
+}
+
+# ---- methods, sizes and broken requests
+
+for my $method (qw(PUT DELETE PATCH OPTIONS)) {
+    my $got = $s->http($method, "$dll$caps", body => '');
+    is($got->{status}, 405, "$method is refused");
+    my %allowed = map { $_ => 1 } split /,\s*/, $got->{header}{allow} // '';
+    ok($allowed{GET} && $allowed{POST} && !$allowed{$method}, "$method: Allow says what goes")
+        or diag($got->{head});
+}
+my $head = $s->http('HEAD', "$dll$caps");
+is($head->{status}, 200, 'HEAD answers');
+is($head->{body},   '',  'without a body');
+
+like($s->get($dll)->{header}{'content-type'}, qr{^text/html$}, 'without an operation: the page of NDES');
+is($s->get($dll)->{status}, 200, 'with status 200');
+is($s->get('/strict')->{status}, 400, 'or 400 where RFC 8894 is followed');
+is($s->get("$_?operation=Bogus")->{status}, 400, "$_: an unknown operation is 400") for $dll, '/strict';
+is($s->get("$_?operation=GetNextCACert")->{status}, 400, "$_: GetNextCACert is refused") for $dll, '/strict';
+cmp_ok($s->post("$dll?operation=GetCACert", 'x')->{status}, '<', 500, 'a POST of GetCACert is no server error');
+
+my $plain = sub {
+    my ($got, $name) = @_;
+    is($got->{status}, 200, "$name: 200 as NDES does");
+    isnt($got->{header}{'content-type'} // '', 'application/x-pki-message', "$name: and no pkiMessage");
+};
+$plain->($s->post("$dll?operation=PKIOperation", 'garbage' x 300), 'garbage');
+$plain->($s->post("$dll?operation=PKIOperation", ''), 'an empty body');
+$plain->($s->get("$dll?operation=PKIOperation&message=Z2FyYmFnZQ=="), 'garbage by GET');
+$plain->($s->get("$dll?operation=PKIOperation&message=*"), 'no base64 at all');
+$plain->($s->get("$dll?operation=PKIOperation"), 'no message');
+for my $got (
+    $s->post('/strict?operation=PKIOperation', 'garbage' x 300),
+    $s->post('/strict?operation=PKIOperation', ''),
+    $s->get('/strict?operation=PKIOperation&message=Z2FyYmFnZQ=='))
+{
+    is($got->{status}, 400, 'where RFC 8894 is followed garbage is 400');
+    like($got->{header}{'content-type'}, qr{^text/plain$}, 'in plain text');
+}
+
+# The answer comes although not one byte of the body was sent.
+my $announced = $s->raw("POST $dll?operation=PKIOperation HTTP/1.1\r\nHost: scep.test\r\n"
+        . "Connection: close\r\nContent-Length: 100000000\r\n\r\n", timeout => 10);
+is($announced->{status}, 413, 'a body announced as too large is refused before it is read');
+# Nor is the end of an endless body waited for.
+my $chunk = sprintf("%x\r\n%s\r\n", 16384, 'x' x 16384);
+my $endless = $s->raw("POST $dll?operation=PKIOperation HTTP/1.1\r\nHost: scep.test\r\n"
+        . "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" . $chunk x 5, timeout => 10);
+is($endless->{status}, 413, 'a chunked body is refused once it is too large');
+is($s->post("$dll?operation=PKIOperation", 'x' x 65537)->{status}, 413, 'one byte too many is too many');
+isnt($s->post("$dll?operation=PKIOperation", 'x' x 65536)->{status}, 413, 'the limit itself is allowed');
+is($s->get('/small?operation=PKIOperation&message=' . 'QUFB' x 400)->{status},
+    413, 'the limit holds for GET too');
+is($s->get("$dll?operation=PKIOperation&message=" . 'A' x 66000)->{status},
+    414, 'above LimitRequestLine httpd answers');
+my $whole = $s->raw("POST $dll?operation=GetCACaps HTTP/1.1\r\nHost: scep.test\r\n"
+        . "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n");
+cmp_ok($whole->{status}, '<', 500, 'a chunked body is read');
+
+$s->finish;
+done_testing();

@@ -1,0 +1,204 @@
+# What the tests t/*.t share: a private httpd that is judged by its error log too.
+package SCEPTest;
+use strict;
+use warnings;
+use File::Find ();
+use JSON::PP ();
+use SCEPClient;
+use SCEPRun qw(run spawn wait_for pid_lives slow slurp spew have);
+use SCEPServer;
+use Test::More;
+
+our @ISA = qw(SCEPServer SCEPClient);
+
+# use SCEPTest; gives strict, warnings, Test::More and the tools of SCEPRun.
+sub import {
+    my $caller = caller;
+    strict->import;
+    warnings->import;
+    Test::More->export_to_level(1, $caller);
+    no strict 'refs';
+    *{"${caller}::$_"} = \&{"SCEPRun::$_"} for qw(run spawn wait_for pid_lives slow slurp spew have);
+    *{"${caller}::$_"} = \&{$_} for qw(need_program is_root issued failed);
+    return;
+}
+
+my (%unfinished, @minted);
+
+# Everything is several times slower under the sanitizers.
+$ENV{SCEP_TEST_SLOW} //= SCEPServer::is_sanitized() ? 4 : 1;
+
+sub is_root { return SCEPServer::as_root() }
+
+# Leaves the test file out where the program is missing, except in CI.
+sub need_program {
+    for my $name (@_) {
+        next if defined have($name);
+        BAIL_OUT("$name is missing, and CI=true allows no test to be left out")
+            if ($ENV{CI} // '') eq 'true';
+        plan(skip_all => "$name is not installed");
+    }
+    return;
+}
+
+# A running server; without one no test makes sense.
+sub up {
+    my ($class, %o) = @_;
+    my $self = $class->ready(%o);
+    my $why = $self->start;
+    BAIL_OUT("httpd is not up: $why") if defined $why;
+    return $self;
+}
+
+# The same, not started.
+sub ready {
+    my ($class, %o) = @_;
+    my $self = $class->new(%o);
+    my $why = $self->prepare;
+    BAIL_OUT($why) if defined $why;
+    $self->{expected} = {};
+    $self->{allowed}  = [];
+    $unfinished{ $self->{dir} } = $self;
+    return $self;
+}
+
+# Patterns of log lines that must come, and of ones that may.
+sub expect_log { my ($self, @patterns) = @_; $self->{expected}{$_} = 0 for @patterns; return }
+sub allow_log { my ($self, @patterns) = @_; push @{ $self->{allowed} }, @patterns; return }
+
+# Does such a line come?
+sub logs {
+    my ($self, $pattern, $seconds) = @_;
+    return wait_for(sub { scalar grep { /$pattern/ } $self->log_lines }, slow($seconds // 5));
+}
+
+sub unexpected_lines {
+    my ($self) = @_;
+    my @found;
+    for my $line ($self->log_lines) {
+        if ($line =~ /AddressSanitizer|LeakSanitizer|runtime error:/
+            || $line =~ /exit signal (?!Killed|Terminated)/) {
+            push @found, $line;
+            next;
+        }
+        next if $line !~ /\[(?:\w+:)?(?:warn|error|crit|alert|emerg)\]/;
+        my @expected = grep { $line =~ /$_/ } keys %{ $self->{expected} };
+        $self->{expected}{$_}++ for @expected;
+        next if @expected || grep { $line =~ /$_/ } @{ $self->{allowed} };
+        push @found, $line;
+    }
+    return @found;
+}
+
+sub mint {
+    my ($self, %o) = @_;
+    my $challenge = $self->SCEPClient::mint(%o);
+    push @minted, $challenge;
+    return $challenge;
+}
+
+# Files of the server that hold one of the texts; the tests' own folder is left out.
+sub files_with {
+    my ($self, @texts) = @_;
+    return () if !@texts;
+    my $any = join '|', map { quotemeta } @texts;
+    my @found;
+    File::Find::find(
+        {   no_chdir => 1,
+            wanted   => sub {
+                return if !-f || m{^\Q$self->{dir}\E/work/};
+                open my $in, '<:raw', $_ or return;
+                local $/;
+                my $all = <$in> // '';
+                push @found, $_ if $all =~ /$any/;
+            }
+        },
+        $self->{dir});
+    return @found;
+}
+
+# The end of every test file: nothing is left running, nothing unexpected was logged, and no
+# challenge can be read in any file of the server.
+sub finish {
+    my ($self) = @_;
+    delete $unfinished{ $self->{dir} };
+    my @forced = $self->stop;
+    is_deeply(\@forced, [], 'httpd and scep-ca stopped by themselves');
+    is_deeply([$self->ca_pids], [], 'no scep-ca is left');
+    my @lines = $self->unexpected_lines;
+    # The first few tell enough.
+    is(scalar @lines, 0, 'no unexpected line in the error log')
+        or diag(join "\n", @lines > 20 ? @lines[0 .. 19] : @lines);
+    for my $pattern (sort keys %{ $self->{expected} }) {
+        ok($self->{expected}{$pattern}, "$pattern was logged");
+    }
+    is_deeply([$self->files_with(@minted)], [], 'no challenge stands in a file')
+        if @minted;
+    diag('the error log ends: ' . $self->log_tail(25))
+        if !Test::More->builder->is_passing;
+    $self->end;
+    return;
+}
+
+END {
+    if (%unfinished && $? == 0 && grep { $_->{owner} == $$ } values %unfinished) {
+        print STDERR "# a server was started and never judged: finish() is missing\n";
+        $? = 1;
+    }
+}
+
+# ---- what a SCEP answer should be ----
+
+sub issued {
+    my ($reply, $name) = @_;
+    my $good = ok(($reply->{pki_status} // '') eq '0' && $reply->{serial}, $name);
+    $good or diag(describe($reply));
+    return $good;
+}
+
+# A signed FAILURE with this failInfo, and a text that matches where one is given.
+sub failed {
+    my ($reply, $fail_info, $name, $text) = @_;
+    my $good = ok(
+        ($reply->{pki_status} // '') eq '2'
+            && ($reply->{fail_info} // '') eq $fail_info
+            && (!defined $text || ($reply->{fail_info_text} // '') =~ $text),
+        $name);
+    $good or diag(describe($reply));
+    return $good;
+}
+
+sub describe {
+    my ($reply) = @_;
+    my %show = map { $_ => $reply->{$_} } grep { defined $reply->{$_} && !ref $reply->{$_} } keys %$reply;
+    delete @show{qw(der certificate)};
+    $show{http} = "$reply->{http}{status} " . ($reply->{http}{header}{'content-type'} // '')
+        . ' ' . substr($reply->{http}{error} || '', 0, 200)
+        if $reply->{http};
+    return join ', ', map { "$_=$show{$_}" } sort keys %show;
+}
+
+# Stop and forget, where nothing is to be judged.
+sub end {
+    my ($self) = @_;
+    delete $unfinished{ $self->{dir} };
+    return $self->SCEPServer::end;
+}
+
+# ---- the inventory ----
+
+sub database { return "$_[0]{dir}/ca/state/store.db" }
+
+sub certificates {
+    my ($self) = @_;
+    return ($self->query('SELECT count(*) AS n FROM scep_certificate'))[0]{n};
+}
+
+sub query {
+    my ($self, $sql) = @_;
+    my $answer = run(['sqlite3', '-readonly', '-json', '-cmd', '.timeout 5000', $self->database, $sql]);
+    die "sqlite3: $answer->{output}\n" if $answer->{status} != 0;
+    return $answer->{output} =~ /\S/ ? @{ JSON::PP::decode_json($answer->{output}) } : ();
+}
+
+1;

@@ -1,0 +1,374 @@
+/* A worker's calls: against a scep-ca made of a script, in threads of the test. */
+#include "suite.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* What the fake does with its n-th frame after the greeting, counted over all connections. */
+typedef enum act {
+    ANSWER,
+    ANSWER_AND_CLOSE, /* what is kept then is stale */
+    CLOSE,            /* the call is read, not answered */
+    SILENCE,
+    NONSENSE,
+    REFUSE
+} act;
+
+typedef struct fake {
+    char folder[64], path[96];
+    int listener;
+    pthread_t thread;
+    const act *script; /* the last act goes on for ever */
+    int acts;
+    bool deaf;              /* greets nobody */
+    atomic_int calls;       /* frames read after greetings */
+    atomic_int connections; /* greeted */
+    atomic_bool good;       /* secrets and frames were as expected */
+} fake;
+
+static fake server;
+
+static const unsigned char enrol_bytes[SCEP_WIRE_SECRET] = "enrol secret enrol secret enrol";
+static const unsigned char mint_bytes[SCEP_WIRE_SECRET] = "mint secret mint secret mint se";
+
+static apr_time_t in_ms(int ms)
+{
+    return apr_time_now() + ms * 1000;
+}
+
+static scep_bytes answer_to(int verb, apr_pool_t *own)
+{
+    scep_wire_verdict verdict = { .status = SCEP_STATUS_PENDING, .detail = "fake" };
+    scep_wire_minted minted = { .outcome = SCEP_MINT_DONE, .challenge = "0123456789ABCDEF" };
+    scep_wire_identities identities = { .sign_key = scep_bytes_of("k") };
+
+    if (verb == SCEP_VERB_ENROL)
+        return scep_wire_put_verdict(SCEP_VERB_VERDICT, &verdict, own);
+    if (verb == SCEP_VERB_MINT)
+        return scep_wire_put_minted(SCEP_VERB_MINTED, &minted, own);
+    return scep_wire_put_identities(SCEP_VERB_IDENTITIES, &identities, own);
+}
+
+/* @return whether the connection goes on */
+static bool play(fake *f, int fd, int verb, apr_pool_t *own)
+{
+    int n = atomic_fetch_add(&f->calls, 1);
+    act now = f->script[n < f->acts ? n : f->acts - 1];
+    scep_wire_refused refused = { SCEP_REFUSED, "no such endpoint" };
+
+    if (now == CLOSE)
+        return false;
+    if (now == SILENCE)
+        return true;
+    if (now == NONSENSE)
+        return send(fd, "nonsense nonsense", 17, MSG_NOSIGNAL) == 17;
+    if (now == REFUSE)
+        return !scep_wire_write(fd, scep_wire_put_refused(SCEP_VERB_REFUSED, &refused, own),
+                                in_ms(5000), own);
+    return !scep_wire_write(fd, answer_to(verb, own), in_ms(5000), own) && now == ANSWER;
+}
+
+static void *converse(void *data)
+{
+    int fd = *(int *)data, verb;
+    fake *f = &server;
+    scep_wire_hello hello = { 0 };
+    apr_pool_t *own;
+    scep_bytes body;
+
+    free(data);
+    FIXTURE_MUST(apr_pool_create_ex(&own, NULL, NULL, NULL) == APR_SUCCESS);
+    if (!scep_wire_read(fd, &verb, &body, in_ms(30000), own)) {
+        if (verb != SCEP_VERB_HELLO || scep_wire_get_hello(&hello, body, own) ||
+            !scep_bytes_equal(hello.enrol_secret, (scep_bytes){ enrol_bytes, SCEP_WIRE_SECRET }) ||
+            !scep_bytes_equal(hello.mint_secret, (scep_bytes){ mint_bytes, SCEP_WIRE_SECRET }))
+            f->good = false;
+        atomic_fetch_add(&f->connections, 1);
+        if (!scep_wire_write(fd, scep_wire_put_empty(SCEP_VERB_WELCOME, own), in_ms(5000), own)) {
+            while (!scep_wire_read(fd, &verb, &body, in_ms(30000), own) && play(f, fd, verb, own))
+                ;
+        }
+    }
+    close(fd);
+    apr_pool_destroy(own);
+    return NULL;
+}
+
+static void *serve(void *data)
+{
+    fake *f = data;
+
+    for (;;) {
+        int *fd = malloc(sizeof(*fd));
+        pthread_t thread;
+
+        FIXTURE_MUST(fd);
+        *fd = accept(f->listener, NULL, NULL);
+        if (*fd < 0 || f->deaf) {
+            /* a deaf one keeps the connection open and says nothing */
+            if (*fd < 0) {
+                free(fd);
+                return NULL;
+            }
+            free(fd);
+            continue;
+        }
+        FIXTURE_MUST(pthread_create(&thread, NULL, converse, fd) == 0);
+        FIXTURE_MUST(pthread_detach(thread) == 0);
+    }
+}
+
+static void set_up(void)
+{
+    memset(&server, 0, sizeof(server));
+    server.good = true;
+    server.listener = -1;
+    strcpy(server.folder, "/tmp/scep-client.XXXXXX");
+    FIXTURE_MUST(mkdtemp(server.folder));
+    FIXTURE_MUST(snprintf(server.path, sizeof(server.path), "%s/s", server.folder) > 0);
+}
+
+static void tear_down(void)
+{
+    if (server.listener >= 0) {
+        shutdown(server.listener, SHUT_RDWR);
+        FIXTURE_MUST(pthread_join(server.thread, NULL) == 0);
+        close(server.listener);
+    }
+    unlink(server.path);
+    rmdir(server.folder);
+}
+
+static void start(const act *script, int acts)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+    server.script = script;
+    server.acts = acts;
+    memcpy(address.sun_path, server.path, sizeof(server.path));
+    server.listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    FIXTURE_MUST(bind(server.listener, (struct sockaddr *)&address, sizeof(address)) == 0);
+    FIXTURE_MUST(listen(server.listener, 16) == 0);
+    FIXTURE_MUST(pthread_create(&server.thread, NULL, serve, &server) == 0);
+}
+
+static scep_ca_client *client_with(int timeout_ms)
+{
+    scep_ca_client *client = NULL;
+
+    assert_ok(
+        scep_ca_client_make(&client, server.path, (scep_bytes){ enrol_bytes, SCEP_WIRE_SECRET },
+                            (scep_bytes){ mint_bytes, SCEP_WIRE_SECRET }, timeout_ms * 1000, p));
+    return client;
+}
+
+static const scep_err *enrol(scep_ca_client *client)
+{
+    scep_wire_enrol request = { .endpoint = "e", .message_type = 19, .peer = "127.0.0.1" };
+    scep_wire_verdict verdict = { 0 };
+    const scep_err *err = scep_ca_client_enrol(&verdict, client, &request, p);
+
+    ck_assert(err || verdict.status == SCEP_STATUS_PENDING);
+    return err;
+}
+
+static const scep_err *mint(scep_ca_client *client)
+{
+    scep_wire_mint request = { "e", "admin", "127.0.0.1" };
+    scep_wire_minted minted = { 0 };
+    const scep_err *err = scep_ca_client_mint(&minted, client, &request, p);
+
+    ck_assert(err || !strcmp(minted.challenge, "0123456789ABCDEF"));
+    return err;
+}
+
+static const scep_err *identities(scep_ca_client *client)
+{
+    scep_wire_identities got = { 0 };
+    const scep_err *err = scep_ca_client_identities(&got, client, "e", p);
+
+    ck_assert(err || got.sign_key.len == 1);
+    return err;
+}
+
+/* clang-format off */
+static const struct {
+    const char *what;
+    const scep_err *(*call)(scep_ca_client *client);
+    act script[3];
+    int acts;
+    scep_code code;
+    int calls, connections; /* that the other side saw */
+} scripts[] = {
+    { "an enrolment is answered", enrol, { ANSWER }, 1, SCEP_OK, 1, 1 },
+    { "a challenge is minted", mint, { ANSWER }, 1, SCEP_OK, 1, 1 },
+    { "identities are fetched", identities, { ANSWER }, 1, SCEP_OK, 1, 1 },
+    { "a broken enrolment is repeated", enrol, { CLOSE, ANSWER }, 2, SCEP_OK, 2, 2 },
+    { "broken identities are repeated", identities, { CLOSE, ANSWER }, 2, SCEP_OK, 2, 2 },
+    { "a broken mint is not repeated", mint, { CLOSE, ANSWER }, 2, SCEP_UNAVAILABLE, 1, 1 },
+    { "an enrolment is repeated once", enrol, { CLOSE }, 1, SCEP_UNAVAILABLE, 2, 2 },
+    { "identities are repeated once", identities, { CLOSE }, 1, SCEP_UNAVAILABLE, 2, 2 },
+    { "a refused enrolment says why", enrol, { REFUSE }, 1, SCEP_REFUSED, 1, 1 },
+    { "a refused mint says why", mint, { REFUSE }, 1, SCEP_REFUSED, 1, 1 },
+    { "nonsense is not answered with a repetition", enrol, { NONSENSE }, 1, SCEP_INTERNAL, 1, 1 },
+};
+/* clang-format on */
+
+START_TEST(calls_are_repeated_once_or_never)
+{
+    row = scripts[_i].what;
+    start(scripts[_i].script, scripts[_i].acts);
+    assert_code(scripts[_i].code, scripts[_i].call(client_with(5000)));
+    ck_assert_msg(server.calls == scripts[_i].calls, "%s: %d calls", row, server.calls);
+    ck_assert_msg(server.connections == scripts[_i].connections, "%s: %d connections", row,
+                  server.connections);
+    ck_assert_msg(server.good, "%s: greeting", row);
+}
+END_TEST
+
+START_TEST(a_connection_is_kept_for_the_next_call)
+{
+    static const act script[] = { ANSWER };
+    scep_ca_client *client;
+
+    start(script, 1);
+    client = client_with(5000);
+    for (int i = 0; i < 5; i++)
+        assert_ok(i % 2 ? mint(client) : enrol(client));
+    ck_assert_int_eq(server.calls, 5);
+    ck_assert_int_eq(server.connections, 1);
+}
+END_TEST
+
+START_TEST(a_connection_that_the_other_side_closed_is_replaced_and_no_repetition)
+{
+    static const act script[] = { ANSWER_AND_CLOSE, ANSWER_AND_CLOSE, CLOSE, ANSWER };
+    scep_ca_client *client;
+
+    start(script, 4);
+    client = client_with(5000);
+    assert_ok(enrol(client));
+    usleep(100000); /* the close arrives */
+    assert_ok(mint(client));
+    usleep(100000);
+    assert_ok(enrol(client)); /* the one repetition is still there */
+    ck_assert_int_eq(server.calls, 4);
+}
+END_TEST
+
+START_TEST(a_silent_other_side_is_given_up_at_the_deadline)
+{
+    static const act script[] = { SILENCE };
+    apr_time_t start_time = apr_time_now();
+
+    start(script, 1);
+    assert_code(SCEP_UNAVAILABLE, enrol(client_with(300)));
+    ck_assert_int_ge(apr_time_now() - start_time, 290000);
+    ck_assert_int_lt(apr_time_now() - start_time, 2000000);
+    ck_assert_int_eq(server.calls, 1);
+}
+END_TEST
+
+START_TEST(nobody_greeting_is_given_up_at_the_deadline)
+{
+    static const act script[] = { ANSWER };
+    apr_time_t start_time = apr_time_now();
+
+    server.deaf = true;
+    start(script, 1);
+    assert_code(SCEP_UNAVAILABLE, mint(client_with(300)));
+    ck_assert_int_ge(apr_time_now() - start_time, 290000);
+    ck_assert_int_lt(apr_time_now() - start_time, 2000000);
+}
+END_TEST
+
+START_TEST(no_socket_or_nobody_behind_it_is_said_at_once)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    apr_time_t start_time = apr_time_now();
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    assert_code(SCEP_UNAVAILABLE, enrol(client_with(5000)));
+    memcpy(address.sun_path, server.path, sizeof(server.path));
+    FIXTURE_MUST(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+    assert_code(SCEP_UNAVAILABLE, enrol(client_with(5000)));
+    ck_assert_int_lt(apr_time_now() - start_time, 2000000);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_path_that_does_not_fit_is_refused_not_cut)
+{
+    char path[200];
+    scep_ca_client *client;
+
+    memset(path, 'a', sizeof(path));
+    path[0] = '/';
+    path[108] = 0;
+    assert_code(SCEP_CONFIG,
+                scep_ca_client_make(&client, path, (scep_bytes){ 0 }, (scep_bytes){ 0 }, 1000, p));
+    path[107] = 0;
+    assert_ok(scep_ca_client_make(&client, path, (scep_bytes){ 0 }, (scep_bytes){ 0 }, 1000, p));
+}
+END_TEST
+
+static void *many(void *client)
+{
+    apr_pool_t *own;
+    intptr_t failed = 0;
+
+    FIXTURE_MUST(apr_pool_create_ex(&own, NULL, NULL, NULL) == APR_SUCCESS);
+    for (int i = 0; i < 50; i++) {
+        scep_wire_enrol request = { .endpoint = "e" };
+        scep_wire_verdict verdict;
+
+        failed += scep_ca_client_enrol(&verdict, client, &request, own) != NULL;
+        apr_pool_clear(own);
+    }
+    apr_pool_destroy(own);
+    return (void *)failed;
+}
+
+START_TEST(many_threads_share_a_client)
+{
+    static const act script[] = { ANSWER };
+    scep_ca_client *client;
+    pthread_t threads[8];
+
+    start(script, 1);
+    client = client_with(10000);
+    for (int i = 0; i < 8; i++)
+        FIXTURE_MUST(pthread_create(&threads[i], NULL, many, client) == 0);
+    for (int i = 0; i < 8; i++) {
+        void *failed;
+
+        FIXTURE_MUST(pthread_join(threads[i], &failed) == 0);
+        ck_assert_ptr_null(failed);
+    }
+    ck_assert_int_eq(server.calls, 400);
+    ck_assert_int_le(server.connections, 8);
+}
+END_TEST
+
+static void add_tests(TCase *cases)
+{
+    tcase_add_checked_fixture(cases, set_up, tear_down);
+    tcase_add_loop_test(cases, calls_are_repeated_once_or_never, 0, ROWS(scripts));
+    tcase_add_test(cases, a_connection_is_kept_for_the_next_call);
+    tcase_add_test(cases, a_connection_that_the_other_side_closed_is_replaced_and_no_repetition);
+    tcase_add_test(cases, a_silent_other_side_is_given_up_at_the_deadline);
+    tcase_add_test(cases, nobody_greeting_is_given_up_at_the_deadline);
+    tcase_add_test(cases, no_socket_or_nobody_behind_it_is_said_at_once);
+    tcase_add_test(cases, a_path_that_does_not_fit_is_refused_not_cut);
+    tcase_add_test(cases, many_threads_share_a_client);
+}
+
+int main(void)
+{
+    return run_suite("ca_client", add_tests);
+}

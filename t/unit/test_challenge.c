@@ -1,0 +1,384 @@
+/* Rules on top of the store: challenges, reservations, transactions, inventory, clean-up. */
+#include "challenge.h"
+#include "clock.h"
+#include "store_room.h"
+
+#include <apr_strings.h>
+#include <apr_thread_proc.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CROWD 40
+#define START apr_time_from_sec(1700000000)
+
+static const store_key key = { "0123456789abcdef0123456789abcdef" };
+static const challenge_limits limits = { .max = 5, .minutes = 60, .length = 8 };
+
+static void assert_code(const scep_err *err, scep_code code)
+{
+    ck_assert_msg((err ? err->code : SCEP_OK) == code, "%s, not %s: %s",
+                  scep_code_describe(err ? (int)err->code : SCEP_OK)->name,
+                  scep_code_describe(code)->name, err ? err->detail : "");
+}
+
+static void set_up(void)
+{
+    room_up_portable();
+    scep_clock_set(START);
+}
+
+/* NULL: the endpoint is full */
+static const char *mint(const char *endpoint, const challenge_limits *within)
+{
+    apr_int64_t expires = 0;
+    const char *challenge;
+
+    assert_code(challenge_mint(&challenge, &expires, room_store, &key, endpoint, within, "admin",
+                               "127.0.0.1", room_pool),
+                SCEP_OK);
+    if (challenge)
+        ck_assert_int_eq(expires, apr_time_sec(scep_now()) + 60 * within->minutes);
+    return challenge;
+}
+
+typedef struct use_job {
+    const char *endpoint;
+    const char *hash;
+    bool good;
+} use_job;
+
+static const scep_err *check_in_store(store_tx *tx, void *baton)
+{
+    use_job *j = baton;
+
+    return challenge_check(tx, j->endpoint, j->hash, &j->good);
+}
+
+static const scep_err *use_in_store(store_tx *tx, void *baton)
+{
+    use_job *j = baton;
+
+    return challenge_use(tx, j->endpoint, j->hash);
+}
+
+static use_job job_of(const char *endpoint, const char *challenge)
+{
+    use_job j = { .endpoint = endpoint };
+
+    assert_code(challenge_hash(&j.hash, &key, endpoint, scep_bytes_of(challenge), room_pool),
+                SCEP_OK);
+    return j;
+}
+
+static bool is_good(const char *endpoint, const char *challenge)
+{
+    use_job j = job_of(endpoint, challenge);
+
+    assert_code(store_run(room_store, check_in_store, &j, room_pool), SCEP_OK);
+    return j.good;
+}
+
+static const scep_err *use(const char *endpoint, const char *challenge)
+{
+    use_job j = job_of(endpoint, challenge);
+
+    return store_run(room_store, use_in_store, &j, room_pool);
+}
+
+static const scep_err *count_in_store(store_tx *tx, void *baton)
+{
+    return store_unused_get(tx, "e", baton);
+}
+
+static apr_int64_t unused(void)
+{
+    apr_int64_t count;
+
+    assert_code(store_run(room_store, count_in_store, &count, room_pool), SCEP_OK);
+    return count;
+}
+
+/* What the counter should say, counted. */
+static apr_int64_t fresh_rows(void)
+{
+    const char *cell = "";
+    apr_dbd_results_t *results = NULL;
+    apr_dbd_row_t *row = NULL;
+    other o = other_open();
+
+    ck_assert_int_eq(apr_dbd_select(o.driver, room_pool, o.handle, &results,
+                                    "SELECT count(*) FROM scep_challenge WHERE endpoint = 'e'"
+                                    " AND state = 'fresh'",
+                                    1),
+                     0);
+    ck_assert_int_eq(apr_dbd_get_row(o.driver, room_pool, results, &row, -1), 0);
+    cell = apr_pstrdup(room_pool, apr_dbd_get_entry(o.driver, row, 0));
+    ck_assert_int_eq(apr_dbd_get_row(o.driver, room_pool, results, &row, -1), -1);
+    other_close(&o);
+    return apr_atoi64(cell);
+}
+
+/* ---- the key ---- */
+
+START_TEST(a_store_key_is_64_hex_digits_that_nobody_else_reads)
+{
+#define HEX16 "0123456789abcDEF"
+    static const struct {
+        const char *text;
+        mode_t mode;
+        bool good;
+    } files[] = {
+        { HEX16 HEX16 HEX16 HEX16 "\n", 0600, true },
+        { HEX16 HEX16 HEX16 HEX16 "\n", 0400, true },
+        { HEX16 HEX16 HEX16 HEX16 "\n", 0640, false },
+        { HEX16 HEX16 HEX16 HEX16 "\n", 0604, false },
+        { HEX16 HEX16 HEX16 HEX16, 0600, false },
+        { HEX16 HEX16 HEX16 HEX16 "\n\n", 0600, false },
+        { HEX16 HEX16 HEX16 HEX16 "0\n", 0600, false },
+        { HEX16 HEX16 HEX16 "0123456789abcDEG\n", 0600, false },
+        { HEX16 HEX16 HEX16 "0123456789abcDE\n", 0600, false },
+        { "", 0600, false },
+    };
+    const char *path = apr_psprintf(room_pool, "%s/store.key", room_folder);
+    store_key *loaded;
+
+    assert_code(store_key_load(&loaded, path, room_pool), SCEP_CONFIG);
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        size_t len = strlen(files[i].text);
+        const scep_err *err;
+
+        ck_assert_int_eq(write(fd, files[i].text, len), (ssize_t)len);
+        ck_assert_int_eq(fchmod(fd, files[i].mode), 0);
+        close(fd);
+        err = store_key_load(&loaded, path, room_pool);
+        ck_assert_msg(files[i].good == !err, "row %d", (int)i);
+        if (!err)
+            ck_assert_mem_eq(loaded->bytes + 24, "\x01\x23\x45\x67\x89\xab\xcd\xef", 8);
+        else
+            ck_assert_ptr_null(strstr(err->detail, "0123"));
+        ck_assert_int_eq(unlink(path), 0);
+    }
+}
+END_TEST
+
+START_TEST(a_hash_depends_on_key_endpoint_and_challenge)
+{
+    static const store_key other_key = { "another key, also of 32 bytes..." };
+    const char *first, *second;
+
+    assert_code(challenge_hash(&first, &key, "ab", scep_bytes_of("c"), room_pool), SCEP_OK);
+    /* python3: hmac.new(key, b'\0'*7 + b'\2' + b'ab' + b'c', 'sha256') */
+    ck_assert_str_eq(first, "s9SOqu3eiWXaq4p/7qbvtBiKzcSQ52ApNIHG9citVOE=");
+    assert_code(challenge_hash(&second, &key, "a", scep_bytes_of("bc"), room_pool), SCEP_OK);
+    ck_assert_str_ne(first, second);
+    assert_code(challenge_hash(&second, &other_key, "ab", scep_bytes_of("c"), room_pool), SCEP_OK);
+    ck_assert_str_ne(first, second);
+}
+END_TEST
+
+/* ---- challenges ---- */
+
+START_TEST(a_minted_challenge_is_good_for_its_endpoint_only)
+{
+    const char *challenge = mint("e", &limits);
+
+    ck_assert_uint_eq(strlen(challenge), 16);
+    ck_assert_uint_eq(strspn(challenge, "0123456789ABCDEF"), 16);
+    ck_assert(is_good("e", challenge));
+    ck_assert(!is_good("f", challenge));
+    ck_assert(!is_good("e", "0123456789ABCDEF"));
+    ck_assert_str_ne(challenge, mint("e", &limits));
+}
+END_TEST
+
+START_TEST(a_challenge_is_good_once)
+{
+    const char *challenge = mint("e", &limits);
+
+    assert_code(use("e", challenge), SCEP_OK);
+    ck_assert(!is_good("e", challenge));
+    assert_code(use("e", challenge), SCEP_CHALLENGE);
+    assert_code(use("e", "unknown"), SCEP_CHALLENGE);
+    ck_assert_int_eq(unused(), 0);
+}
+END_TEST
+
+START_TEST(an_expired_challenge_is_no_good)
+{
+    const char *challenge = mint("e", &limits);
+
+    scep_clock_set(START + apr_time_from_sec(3599));
+    ck_assert(is_good("e", challenge));
+    scep_clock_set(START + apr_time_from_sec(3600));
+    ck_assert(!is_good("e", challenge));
+    assert_code(use("e", challenge), SCEP_CHALLENGE);
+}
+END_TEST
+
+START_TEST(a_full_endpoint_mints_nothing_until_one_is_used)
+{
+    const char *first = mint("e", &limits);
+
+    for (int i = 1; i < limits.max; i++)
+        ck_assert_ptr_nonnull(mint("e", &limits));
+    ck_assert_ptr_null(mint("e", &limits));
+    ck_assert_int_eq(unused(), limits.max);
+    ck_assert_int_eq(fresh_rows(), limits.max);
+    ck_assert_ptr_nonnull(mint("f", &limits));
+    assert_code(use("e", first), SCEP_OK);
+    ck_assert_ptr_nonnull(mint("e", &limits));
+    ck_assert_ptr_null(mint("e", &limits));
+}
+END_TEST
+
+START_TEST(expired_ones_make_room)
+{
+    for (int i = 0; i < limits.max; i++)
+        ck_assert_ptr_nonnull(mint("e", &limits));
+    scep_clock_set(START + apr_time_from_sec(3600));
+    ck_assert_ptr_nonnull(mint("e", &limits));
+    ck_assert_int_eq(unused(), 1);
+    ck_assert_int_eq(fresh_rows(), 1);
+}
+END_TEST
+
+START_TEST(a_mint_removes_a_hundred_at_most)
+{
+    const challenge_limits wide = { .max = 1000, .minutes = 60, .length = 8 };
+
+    for (int i = 0; i < 130; i++)
+        ck_assert_ptr_nonnull(mint("e", &wide));
+    scep_clock_set(START + apr_time_from_sec(3600));
+    ck_assert_ptr_nonnull(mint("e", &wide));
+    ck_assert_int_eq(unused(), 31);
+    ck_assert_int_eq(fresh_rows(), 31);
+}
+END_TEST
+
+START_TEST(counter_agrees_with_rows_after_a_sweep_of_all_endpoints)
+{
+    const char *one = mint("e", &limits), *two = mint("e", &limits);
+
+    ck_assert_ptr_nonnull(mint("f", &limits));
+    ck_assert_ptr_nonnull(mint("e", &limits));
+    assert_code(use("e", one), SCEP_OK);
+    scep_clock_set(START + apr_time_from_sec(1800));
+    ck_assert_ptr_nonnull(mint("e", &limits));
+    scep_clock_set(START + apr_time_from_sec(3600));
+    assert_code(challenge_sweep(room_store, 100, room_pool), SCEP_OK);
+    ck_assert_int_eq(unused(), 1);
+    ck_assert_int_eq(fresh_rows(), 1);
+    assert_code(use("e", two), SCEP_CHALLENGE);
+    ck_assert_int_eq(unused(), 1);
+}
+END_TEST
+
+/* ---- a crowd of threads at one thing ---- */
+
+typedef struct member {
+    apr_thread_t *thread;
+    apr_pool_t *pool;
+    store *store; /* of a node */
+    use_job *job;
+    const scep_err *err;
+    const char *minted;
+} member;
+
+static void *APR_THREAD_FUNC use_it(apr_thread_t *thread, void *data)
+{
+    member *m = data;
+
+    m->err = store_run(m->store, use_in_store, m->job, m->pool);
+    return NULL;
+}
+
+static void *APR_THREAD_FUNC mint_one(apr_thread_t *thread, void *data)
+{
+    member *m = data;
+    apr_int64_t expires;
+
+    m->err =
+        challenge_mint(&m->minted, &expires, m->store, &key, "e", &limits, NULL, NULL, m->pool);
+    return NULL;
+}
+
+static void crowd_runs(member *crowd, apr_thread_start_t what, use_job *job)
+{
+    apr_status_t status;
+    store *second;
+
+    /* two nodes on one database */
+    assert_code(store_open(&second, room_where, room_pool), SCEP_OK);
+    for (int i = 0; i < CROWD; i++) {
+        crowd[i].store = i % 2 ? second : room_store;
+        crowd[i].job = job;
+        ck_assert_int_eq(apr_pool_create(&crowd[i].pool, NULL), 0);
+        ck_assert_int_eq(apr_thread_create(&crowd[i].thread, NULL, what, &crowd[i], room_pool), 0);
+    }
+    for (int i = 0; i < CROWD; i++)
+        ck_assert_int_eq(apr_thread_join(&status, crowd[i].thread), 0);
+}
+
+START_TEST(a_challenge_is_used_once_by_forty_threads_of_two_nodes)
+{
+    member crowd[CROWD] = { 0 };
+    use_job j = job_of("e", mint("e", &limits));
+    int won = 0;
+
+    crowd_runs(crowd, use_it, &j);
+    for (int i = 0; i < CROWD; i++) {
+        won += !crowd[i].err;
+        if (crowd[i].err)
+            assert_code(crowd[i].err, SCEP_CHALLENGE);
+    }
+    ck_assert_int_eq(won, 1);
+    ck_assert_int_eq(unused(), 0);
+}
+END_TEST
+
+START_TEST(forty_threads_of_two_nodes_mint_no_more_than_the_limit)
+{
+    member crowd[CROWD] = { 0 };
+    int minted = 0;
+
+    crowd_runs(crowd, mint_one, NULL);
+    for (int i = 0; i < CROWD; i++) {
+        assert_code(crowd[i].err, SCEP_OK);
+        minted += crowd[i].minted != NULL;
+    }
+    ck_assert_int_eq(minted, limits.max);
+    ck_assert_int_eq(fresh_rows(), limits.max);
+}
+END_TEST
+
+static Suite *challenge_suite(void)
+{
+    Suite *suite = suite_create("challenge");
+    TCase *cases = tcase_create("challenges");
+
+    tcase_add_checked_fixture(cases, set_up, room_down);
+    tcase_set_timeout(cases, 60);
+    tcase_add_test(cases, a_store_key_is_64_hex_digits_that_nobody_else_reads);
+    tcase_add_test(cases, a_hash_depends_on_key_endpoint_and_challenge);
+    tcase_add_test(cases, a_minted_challenge_is_good_for_its_endpoint_only);
+    tcase_add_test(cases, a_challenge_is_good_once);
+    tcase_add_test(cases, an_expired_challenge_is_no_good);
+    tcase_add_test(cases, a_full_endpoint_mints_nothing_until_one_is_used);
+    tcase_add_test(cases, expired_ones_make_room);
+    tcase_add_test(cases, a_mint_removes_a_hundred_at_most);
+    tcase_add_test(cases, counter_agrees_with_rows_after_a_sweep_of_all_endpoints);
+    tcase_add_test(cases, a_challenge_is_used_once_by_forty_threads_of_two_nodes);
+    tcase_add_test(cases, forty_threads_of_two_nodes_mint_no_more_than_the_limit);
+    suite_add_tcase(suite, cases);
+    return suite;
+}
+
+int main(void)
+{
+    Suite *(*const make[])(void) = { challenge_suite, transaction_suite, reservation_suite };
+
+    return room_main(make, 3);
+}

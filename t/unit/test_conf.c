@@ -1,0 +1,283 @@
+/* ca.conf: what is accepted, and the line that is named where it is not. */
+#include "conf.h"
+#include "suite.h"
+
+#include <apr_strings.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TOP                            \
+    "store = sqlite3:state/store.db\n" \
+    "store_key = file:store.key\n"
+#define AUTHORITY_KEYS                        \
+    "connector = local\n"                     \
+    "ca_cert = ca.pem\n"                      \
+    "ca_key = file:ca.key\n"                  \
+    "ra_sign_cert = ra-sign.pem\n"            \
+    "ra_sign_key = file:ra-sign.key\n"        \
+    "ra_decrypt_cert = /abs/ra-decrypt.pem\n" \
+    "ra_decrypt_key = file:/abs/ra-decrypt.key\n"
+#define AUTHORITY "[authority default]\n" AUTHORITY_KEYS "templates = A, B\n"
+#define TEMPLATE_A "[template A]\ndays = 30\nkey_usage = digitalSignature\n"
+#define TEMPLATE_B                                                                  \
+    "[template B]\ndays = 36500\nkey_usage = digitalSignature , keyEncipherment\n"  \
+    "extended_key_usage = clientAuth, 1.3.6.1.5.5.8.2.2\nminimum_rsa_bits = 3072\n" \
+    "subject_required = yes\nallow_sid = yes\ncrl_url = http://a.example/crl\n"     \
+    "issuer_url = ldap://a.example/ca\nocsp_url = https://a.example/\n"
+#define WHOLE TOP AUTHORITY TEMPLATE_A TEMPLATE_B
+
+static const char *folder;
+
+static const char *file_with(const void *text, size_t len)
+{
+    char *made = apr_pstrdup(p, "/tmp/scep-conf-XXXXXX");
+    const char *path;
+    FILE *file;
+
+    folder = mkdtemp(made);
+    ck_assert_ptr_nonnull(folder);
+    path = apr_pstrcat(p, folder, "/ca.conf", NULL);
+    file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(text, 1, len, file), len);
+    ck_assert_int_eq(fclose(file), 0);
+    return path;
+}
+
+static const scep_err *load(conf **out, const void *text, size_t len)
+{
+    const char *path = file_with(text, len);
+    const scep_err *err = conf_load(out, path, p);
+
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(rmdir(folder), 0);
+    return err;
+}
+
+START_TEST(every_key_is_read)
+{
+    const conf_authority *a;
+    const conf_template *t;
+    conf *c;
+
+    assert_ok(load(&c, WHOLE, strlen(WHOLE)));
+    ck_assert_str_eq(c->store, apr_pstrcat(p, "sqlite3:", folder, "/state/store.db", NULL));
+    ck_assert_str_eq(c->store_key, apr_pstrcat(p, folder, "/store.key", NULL));
+    ck_assert_int_eq(c->authorities->nelts, 1);
+    ck_assert_ptr_null(conf_authority_find(c, "other"));
+    a = conf_authority_find(c, "default");
+    ck_assert_ptr_nonnull(a);
+    ck_assert_str_eq(a->connector, "local");
+    ck_assert_str_eq(a->ca_cert, apr_pstrcat(p, folder, "/ca.pem", NULL));
+    ck_assert_str_eq(a->ca_key, apr_pstrcat(p, folder, "/ca.key", NULL));
+    ck_assert_str_eq(a->ra_decrypt_cert, "/abs/ra-decrypt.pem");
+    ck_assert_str_eq(a->ra_decrypt_key, "/abs/ra-decrypt.key");
+    ck_assert_int_eq(a->templates->nelts, 2);
+    ck_assert_ptr_null(conf_template_find(a, "C"));
+    t = conf_template_find(a, "B");
+    ck_assert_ptr_nonnull(t);
+    ck_assert_int_eq(t->days, 36500);
+    ck_assert_uint_eq(t->key_usage, KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT);
+    ck_assert_str_eq(t->extended_key_usage, "clientAuth,1.3.6.1.5.5.8.2.2");
+    ck_assert_int_eq(t->minimum_rsa_bits, 3072);
+    ck_assert(t->subject_required && t->allow_sid);
+    ck_assert_str_eq(t->crl_url, "http://a.example/crl");
+    ck_assert_str_eq(t->issuer_url, "ldap://a.example/ca");
+    ck_assert_str_eq(t->ocsp_url, "https://a.example/");
+}
+END_TEST
+
+START_TEST(what_is_left_out_has_its_default)
+{
+    const conf_template *t;
+    conf *c;
+
+    assert_ok(load(&c, WHOLE, strlen(WHOLE)));
+    t = conf_template_find(conf_authority_find(c, "default"), "A");
+    ck_assert_int_eq(t->minimum_rsa_bits, 2048);
+    ck_assert(!t->subject_required && !t->allow_sid);
+    ck_assert_ptr_null(t->extended_key_usage);
+    ck_assert_ptr_null(t->crl_url);
+    ck_assert_ptr_null(t->issuer_url);
+    ck_assert_ptr_null(t->ocsp_url);
+}
+END_TEST
+
+static const struct {
+    const char *name, *text;
+} accepted[] = {
+    { "comments, quotes, blank lines, CRLF, no newline at the end",
+      "# C:\\CA and $HOME may stand in a comment\r\n\r\n" TOP AUTHORITY TEMPLATE_A TEMPLATE_B
+      "[ template  C_1.x-y ]  # one more\r\n days=1 # a day\r\nkey_usage = \"digitalSignature\"" },
+    { "several authorities share a template",
+      WHOLE "[authority other]\n" AUTHORITY_KEYS "templates = A\n" },
+    { "PostgreSQL",
+      "store = pgsql:host=db dbname=scep passfile=/etc/x\nstore_key = file:k\n" AUTHORITY TEMPLATE_A
+          TEMPLATE_B },
+};
+
+START_TEST(what_is_good_is_accepted)
+{
+    conf *c;
+
+    row = accepted[_i].name;
+    assert_ok(load(&c, accepted[_i].text, strlen(accepted[_i].text)));
+}
+END_TEST
+
+/* Refused, naming the line and the reason. */
+static const struct {
+    const char *name, *text;
+    int line; /* 0: of no line */
+    const char *says;
+} refused[] = {
+    { "a repeated key", "store = sqlite3:a\nstore_key = file:b\nstore = sqlite3:c\n", 3,
+      "line 1 already" },
+    { "a repeated section", WHOLE TEMPLATE_A, 25, "line 12 already" },
+    { "a repeated template, spelled otherwise", WHOLE "[template  A]\ndays=1\n", 25, "twice" },
+    { "a repeated authority, spelled otherwise", WHOLE "[authority  default]\n", 25, "twice" },
+    { "an unknown key at the top", "stor = sqlite3:a\n", 1, "store, store_key" },
+    { "an unknown key in an authority", TOP "[authority a]\nca_crt = x\n", 4, "ca_cert" },
+    { "an unknown key in a template", TOP "[template a]\nday = 1\n", 4, "days" },
+    { "a key of another section", WHOLE "store = sqlite3:x\n", 25, "not known here" },
+    { "an unknown section", TOP "[authorities]\n", 3, "[authority NAME]" },
+    { "OpenSSL's default section", TOP "[default]\n", 3, "[authority NAME]" },
+    { "OpenSSL's environment", TOP "[ENV]\n", 3, "[authority NAME]" },
+    { "a section without a name", TOP "[template]\n", 3, "[template NAME]" },
+    { "empty brackets", TOP "[ ]\n", 3, "between its brackets" },
+    { "brackets not closed", TOP "[template A\n", 3, "[NAME]" },
+    { "text behind brackets", TOP "[template A] days = 1\n", 3, "[NAME]" },
+    { "a backslash", "store = sqlite3:C:\\db\n", 1, "backslash" },
+    { "a continued line", "store = sqlite3:a \\\nstore_key = file:b\n", 1, "backslash" },
+    { "a continued comment", "# a \\\nstore = sqlite3:a\n", 1, "backslash" },
+    { "a continued comment, CRLF", "# a \\\r\nstore = sqlite3:a\n", 1, "backslash" },
+    { "a variable", "store = sqlite3:$HOME\n", 1, "'$'" },
+    { "a variable in quotes", "store = 'sqlite3:$HOME'\n", 1, "'$'" },
+    { "an include", ".include /etc/x\n", 1, ".include" },
+    { "an include with a sign", "  .include = /etc/x\n", 1, ".include" },
+    { "a pragma", ".pragma dollarid:on\n", 1, ".pragma" },
+    { "a key of another section by its path", "default::store = sqlite3:a\n", 1, "no key" },
+    { "no equals sign", "store\n", 1, "KEY = VALUE" },
+    { "no key", "= x\n", 1, "key is missing" },
+    { "an open quote", "store = 'sqlite3:a\n", 1, "not closed" },
+    { "no store", "store_key = file:b\n" AUTHORITY TEMPLATE_A TEMPLATE_B, 1, "store is missing" },
+    { "no store_key", "store = sqlite3:b\n", 1, "store_key is missing" },
+    { "a store of an unknown kind", "store = mysql:x\n", 1, "pgsql:PARAMETERS" },
+    { "a store without a path", "store = sqlite3:\n", 1, "sqlite3:PATH" },
+    { "a password in the open", "store = pgsql:host=a Password = b\n", 1, "passfile" },
+    { "a password in a URI", "store = pgsql:postgresql://u:p@h/d\n", 1, "passfile" },
+    { "a secret in the open", "store = sqlite3:a\nstore_key = 0123\n", 2, "file:PATH" },
+    { "a key in a token", TOP "[authority a]\nca_key = pkcs11:object=x\n", 4, "file:PATH" },
+    { "no authority", TOP TEMPLATE_A, 0, "[authority default] section is needed" },
+    { "an authority without a CA", TOP "[authority a]\nconnector = local\n", 3,
+      "ca_cert is missing in [authority a]" },
+    { "an authority without a template", TOP "[authority a]\n" AUTHORITY_KEYS, 3,
+      "templates is missing" },
+    { "an empty list of templates", TOP "[authority a]\n" AUTHORITY_KEYS "templates = \n", 11,
+      "names with one comma" },
+    { "a list with a gap", TOP "[authority a]\ntemplates = A,,B\n", 4, "one comma" },
+    { "a list that ends with a comma", TOP "[authority a]\ntemplates = A,\n", 4, "one comma" },
+    { "a template listed twice", TOP "[authority a]\ntemplates = A, A\n", 4, "A twice" },
+    { "a template that is not there", TOP AUTHORITY TEMPLATE_A, 0, "[template B]" },
+    { "a name with a space", TOP "[authority a b]\n", 3, "letters, digits" },
+    { "a name with a slash", TOP "[template a/b]\n", 3, "letters, digits" },
+    { "a name of 65",
+      TOP "[template aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n", 3,
+      "1 to 64" },
+    { "no days", TOP "[template a]\ndays = 0\n", 4, "from 1 to 36500" },
+    { "a hundred years and a day", TOP "[template a]\ndays = 36501\n", 4, "from 1 to 36500" },
+    { "negative days", TOP "[template a]\ndays = -1\n", 4, "from 1 to 36500" },
+    { "days and more", TOP "[template a]\ndays = 1d\n", 4, "from 1 to 36500" },
+    { "days beyond a number", TOP "[template a]\ndays = 18446744073709551617\n", 4, "36500" },
+    { "no value", TOP "[template a]\ndays =\n", 4, "36500" },
+    { "days missing", TOP "[template a]\nkey_usage = digitalSignature\n", 3, "days is missing" },
+    { "key usage missing", TOP "[template a]\ndays = 1\n", 3, "key_usage is missing" },
+    { "a key usage of a CA", TOP "[template a]\nkey_usage = keyCertSign\n", 4, "keyCertSign" },
+    { "an unknown EKU", TOP "[template a]\nextended_key_usage = clientauth\n", 4, "clientauth" },
+    { "a name that is no EKU", TOP "[template a]\nextended_key_usage = commonName\n", 4,
+      "commonName" },
+    { "an OID that ends with a dot", TOP "[template a]\nextended_key_usage = 1.3.6.\n", 4,
+      "dotted OIDs" },
+    { "a broken OID", TOP "[template a]\nextended_key_usage = 1.3.6..1\n", 4, "dotted OIDs" },
+    { "a key too small", TOP "[template a]\nminimum_rsa_bits = 1023\n", 4, "1024 to 8192" },
+    { "a key too large", TOP "[template a]\nminimum_rsa_bits = 8193\n", 4, "1024 to 8192" },
+    { "on for yes", TOP "[template a]\nallow_sid = on\n", 4, "yes and no" },
+    { "a URL without a scheme", TOP "[template a]\ncrl_url = a.example\n", 4, "http://" },
+    { "a URL with a space", TOP "[template a]\ncrl_url = http://a b\n", 4, "without spaces" },
+    { "a scheme alone", TOP "[template a]\nocsp_url = http://\n", 4, "http://" },
+};
+
+START_TEST(what_is_wrong_is_refused_with_its_line)
+{
+    const char *place =
+        refused[_i].line ? apr_psprintf(p, "/ca.conf:%d: ", refused[_i].line) : "/ca.conf: ";
+    const scep_err *err;
+    conf *c;
+
+    row = refused[_i].name;
+    err = load(&c, refused[_i].text, strlen(refused[_i].text));
+    assert_code(SCEP_CONFIG, err);
+    ck_assert_msg(strstr(err->detail, place) && strstr(err->detail, refused[_i].says),
+                  "%s: line %d and \"%s\" in: %s", row, refused[_i].line, refused[_i].says,
+                  err->detail);
+}
+END_TEST
+
+START_TEST(a_nul_byte_is_refused)
+{
+    static const char text[] = WHOLE "\0store = sqlite3:other\n";
+    conf *c;
+
+    assert_code(SCEP_CONFIG, load(&c, text, sizeof(text) - 1));
+}
+END_TEST
+
+START_TEST(a_huge_file_and_one_that_is_not_there_are_refused)
+{
+    size_t len = 1024 * 1024 + 1;
+    char *text = apr_palloc(p, len);
+    conf *c;
+
+    memset(text, '\n', len);
+    assert_code(SCEP_CONFIG, load(&c, text, len));
+    assert_code(SCEP_CONFIG, conf_load(&c, "/nowhere/ca.conf", p));
+    assert_code(SCEP_CONFIG, conf_load(&c, "/", p));
+}
+END_TEST
+
+/* Lines longer than OpenSSL's buffer, and one that hides a value behind a comment sign. */
+START_TEST(openssl_and_the_strict_pass_see_the_same_lines)
+{
+    char *text = apr_pstrcat(p, "# ", NULL);
+    const conf_template *t;
+    conf *c;
+
+    for (int i = 0; i < 7; i++)
+        text = apr_pstrcat(p, text, text, "0123456789", NULL);
+    text = apr_pstrcat(p, text, "\n", TOP, AUTHORITY, TEMPLATE_A, TEMPLATE_B,
+                       "[template C]\ndays = 7 # allow_sid = yes\nkey_usage = keyAgreement\n",
+                       "[authority third]\n", AUTHORITY_KEYS, "templates = C\n", NULL);
+    assert_ok(load(&c, text, strlen(text)));
+    t = conf_template_find(conf_authority_find(c, "third"), "C");
+    ck_assert_ptr_nonnull(t);
+    ck_assert_int_eq(t->days, 7);
+    ck_assert(!t->allow_sid);
+}
+END_TEST
+
+static void add_tests(TCase *cases)
+{
+    tcase_add_test(cases, every_key_is_read);
+    tcase_add_test(cases, what_is_left_out_has_its_default);
+    tcase_add_loop_test(cases, what_is_good_is_accepted, 0, ROWS(accepted));
+    tcase_add_loop_test(cases, what_is_wrong_is_refused_with_its_line, 0, ROWS(refused));
+    tcase_add_test(cases, a_nul_byte_is_refused);
+    tcase_add_test(cases, a_huge_file_and_one_that_is_not_there_are_refused);
+    tcase_add_test(cases, openssl_and_the_strict_pass_see_the_same_lines);
+}
+
+int main(void)
+{
+    return run_suite("conf", add_tests);
+}

@@ -1,0 +1,210 @@
+/* The one list of settings. */
+#include "settings.h"
+
+#include <apr_general.h>
+#include <apr_strings.h>
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+static apr_pool_t *pool;
+
+static void setup(void)
+{
+    ck_assert_int_eq(apr_initialize(), APR_SUCCESS);
+    ck_assert_int_eq(apr_pool_create(&pool, NULL), APR_SUCCESS);
+}
+
+static void teardown(void)
+{
+    apr_pool_destroy(pool);
+    apr_terminate();
+}
+
+/* clang-format off */
+static const struct {
+    scep_setting which;
+    const char *value;
+    const char *kept;    /* NULL: refused */
+    const char *mention; /* what the refusal says is accepted */
+} values[] = {
+    { SCEP_SET_PasswordMax, "1", "1", NULL },
+    { SCEP_SET_PasswordMax, "1000000", "1000000", NULL },
+    { SCEP_SET_PasswordMax, "007", "7", NULL },
+    { SCEP_SET_PasswordMax, "0", NULL, "1 to 1000000" },
+    { SCEP_SET_PasswordMax, "1000001", NULL, "1 to 1000000" },
+    { SCEP_SET_PasswordMax, "", NULL, "1 to 1000000" },
+    { SCEP_SET_PasswordMax, "-1", NULL, "1 to 1000000" },
+    { SCEP_SET_PasswordMax, "+5", NULL, "1 to 1000000" },
+    { SCEP_SET_PasswordMax, " 5", NULL, "1 to 1000000" },
+    { SCEP_SET_PasswordMax, "5 ", NULL, "1 to 1000000" },
+    { SCEP_SET_PasswordMax, "5m", NULL, "1 to 1000000" },
+    { SCEP_SET_PasswordMax, "0x3C", NULL, "1 to 1000000" },
+    { SCEP_SET_PasswordMax, "99999999999999999999999999", NULL, "1 to 1000000" },
+    { SCEP_SET_PasswordLength, "7", NULL, "8 to 64" },
+    { SCEP_SET_PasswordLength, "64", "64", NULL },
+    { SCEP_SET_EnforcePassword, "On", "on", NULL },
+    { SCEP_SET_EnforcePassword, "OFF", "off", NULL },
+    { SCEP_SET_EnforcePassword, "1", "on", NULL },
+    { SCEP_SET_EnforcePassword, "0", "off", NULL },
+    { SCEP_SET_EnforcePassword, "yes", NULL, "on or off" },
+    { SCEP_SET_EnforcePassword, "", NULL, "on or off" },
+    { SCEP_SET_EnforcePassword, "on ", NULL, "on or off" },
+    { SCEP_SET_HashAlgorithm, "SHA1", "sha1", NULL },
+    { SCEP_SET_HashAlgorithm, "sha512", "sha512", NULL },
+    { SCEP_SET_HashAlgorithm, "md5", NULL, "sha1|sha256|sha384|sha512" },
+    { SCEP_SET_HashAlgorithm, "sha", NULL, "sha1|sha256|sha384|sha512" },
+    { SCEP_SET_HashAlgorithm, "sha1|sha256", NULL, "sha1|sha256|sha384|sha512" },
+    { SCEP_SET_HashAlgorithm, "", NULL, "sha1|sha256|sha384|sha512" },
+    { SCEP_SET_Authority, "Branch CA", "Branch CA", NULL },
+    { SCEP_SET_Authority, "", NULL, "1 to 64" },
+    { SCEP_SET_Authority, "a\nb", NULL, "control character" },
+    { SCEP_SET_Authority, "a\x7f", NULL, "control character" },
+    { SCEP_SET_SignatureTemplate, "WiFi", "WiFi", NULL },
+    { SCEP_SET_SignatureTemplate,
+      "12345678901234567890123456789012345678901234567890123456789012345", NULL, "1 to 64" },
+};
+/* clang-format on */
+
+START_TEST(a_value_is_kept_in_canonical_form_or_refused_with_what_is_accepted)
+{
+    const char *name = scep_setting_describe(values[_i].which)->name;
+    scep_settings s = { { NULL } };
+    const scep_err *err = scep_settings_set(&s, values[_i].which, values[_i].value, pool);
+
+    if (values[_i].kept) {
+        ck_assert_msg(!err, "%s refused '%s'", name, values[_i].value);
+        ck_assert_str_eq(s.value[values[_i].which], values[_i].kept);
+        return;
+    }
+    ck_assert_msg(err != NULL, "%s took '%s'", name, values[_i].value);
+    ck_assert_int_eq(err->code, SCEP_CONFIG);
+    ck_assert_ptr_null(s.value[values[_i].which]);
+    ck_assert_ptr_nonnull(strstr(err->detail, apr_pstrcat(pool, "SCEP", name, ": '", NULL)));
+    ck_assert_ptr_nonnull(strstr(err->detail, values[_i].mention));
+}
+END_TEST
+
+START_TEST(a_refused_value_leaves_the_former_one)
+{
+    scep_settings s = { { NULL } };
+
+    ck_assert_ptr_null(scep_settings_set(&s, SCEP_SET_PasswordMax, "9", pool));
+    ck_assert_ptr_nonnull(scep_settings_set(&s, SCEP_SET_PasswordMax, "0", pool));
+    ck_assert_int_eq(scep_settings_number(&s, SCEP_SET_PasswordMax), 9);
+}
+END_TEST
+
+START_TEST(every_default_is_a_value_that_may_be_set)
+{
+    const scep_setting_info *row = scep_setting_describe((scep_setting)_i);
+    scep_settings s = { { NULL } };
+    const scep_err *err;
+
+    if (!*row->dflt) /* nothing set is something that cannot be written down */
+        return;
+    err = scep_settings_set(&s, (scep_setting)_i, row->dflt, pool);
+    ck_assert_msg(!err, "%s", err ? err->detail : "");
+    ck_assert_str_eq(s.value[_i], row->dflt);
+}
+END_TEST
+
+START_TEST(every_setting_is_found_by_its_name_in_any_letter_case)
+{
+    char *name = apr_pstrdup(pool, scep_setting_describe((scep_setting)_i)->name);
+    char *c;
+
+    ck_assert_int_eq(scep_setting_find(name), _i);
+    for (c = name; *c; c++)
+        *c = (char)(*c | 0x20);
+    ck_assert_int_eq(scep_setting_find(name), _i);
+    ck_assert_int_eq(scep_setting_find(apr_pstrcat(pool, name, "s", NULL)), SCEP_SET_COUNT);
+    ck_assert_int_eq(scep_setting_find(apr_pstrcat(pool, "SCEP", name, NULL)), SCEP_SET_COUNT);
+}
+END_TEST
+
+START_TEST(what_is_not_set_has_the_default_of_the_registry)
+{
+    static const struct {
+        scep_setting which;
+        const char *dflt;
+    } registry[] = {
+        { SCEP_SET_EnforcePassword, "on" },
+        { SCEP_SET_PasswordMax, "5" },
+        { SCEP_SET_PasswordValidity, "60" },
+        { SCEP_SET_PasswordLength, "8" },
+        { SCEP_SET_PasswordVDir, "CertSrv/mscep_admin" },
+        { SCEP_SET_SignatureTemplate, "IPSECIntermediateOffline" },
+        { SCEP_SET_EncryptionTemplate, "IPSECIntermediateOffline" },
+        { SCEP_SET_GeneralPurposeTemplate, "IPSECIntermediateOffline" },
+    };
+    static const scep_settings none;
+    size_t i;
+
+    for (i = 0; i < sizeof(registry) / sizeof(*registry); i++)
+        ck_assert_str_eq(scep_settings_text(&none, registry[i].which), registry[i].dflt);
+    ck_assert_int_eq(scep_settings_number(&none, SCEP_SET_PasswordValidity), 60);
+    ck_assert(scep_settings_flag(&none, SCEP_SET_EnforcePassword));
+    ck_assert(!scep_settings_flag(&none, SCEP_SET_Engine));
+}
+END_TEST
+
+START_TEST(the_inner_section_wins_and_says_nothing_of_what_it_does_not_set)
+{
+    scep_settings base = { { NULL } }, add = { { NULL } }, out;
+
+    ck_assert_ptr_null(scep_settings_set(&base, SCEP_SET_PasswordMax, "10", pool));
+    ck_assert_ptr_null(scep_settings_set(&base, SCEP_SET_PasswordValidity, "20", pool));
+    ck_assert_ptr_null(scep_settings_set(&add, SCEP_SET_PasswordMax, "11", pool));
+    scep_settings_merge(&out, &base, &add);
+    ck_assert_int_eq(scep_settings_number(&out, SCEP_SET_PasswordMax), 11);
+    ck_assert_int_eq(scep_settings_number(&out, SCEP_SET_PasswordValidity), 20);
+    ck_assert_ptr_null(out.value[SCEP_SET_PasswordLength]);
+    scep_settings_merge(&base, &base, &add);
+    ck_assert_mem_eq(&base, &out, sizeof(out));
+}
+END_TEST
+
+START_TEST(hash_names_have_the_bits_of_their_output)
+{
+    static const struct {
+        const char *word;
+        int bits;
+    } hashes[] = { { "sha1", 160 }, { "sha256", 256 }, { "sha384", 384 }, { "sha512", 512 } };
+    scep_settings s = { { NULL } };
+    size_t i;
+
+    ck_assert_int_eq(scep_settings_hash_bits(&s, SCEP_SET_MinimumHash), 160);
+    ck_assert_int_eq(scep_settings_hash_bits(&s, SCEP_SET_HashAlgorithm), 256);
+    for (i = 0; i < sizeof(hashes) / sizeof(*hashes); i++) {
+        ck_assert_ptr_null(scep_settings_set(&s, SCEP_SET_MinimumHash, hashes[i].word, pool));
+        ck_assert_int_eq(scep_settings_hash_bits(&s, SCEP_SET_MinimumHash), hashes[i].bits);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("settings");
+    TCase *tc = tcase_create("all");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_loop_test(tc, a_value_is_kept_in_canonical_form_or_refused_with_what_is_accepted, 0,
+                        (int)(sizeof(values) / sizeof(*values)));
+    tcase_add_test(tc, a_refused_value_leaves_the_former_one);
+    tcase_add_loop_test(tc, every_default_is_a_value_that_may_be_set, 0, SCEP_SET_COUNT);
+    tcase_add_loop_test(tc, every_setting_is_found_by_its_name_in_any_letter_case, 0,
+                        SCEP_SET_COUNT);
+    tcase_add_test(tc, what_is_not_set_has_the_default_of_the_registry);
+    tcase_add_test(tc, the_inner_section_wins_and_says_nothing_of_what_it_does_not_set);
+    tcase_add_test(tc, hash_names_have_the_bits_of_their_output);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_set_tap(runner, "-");
+    srunner_run_all(runner, CK_SILENT);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,257 @@
+/* Recorded requests of real clients (t/vectors): each read as it was meant, and never as anything
+ * else once a byte of it has changed. */
+#include "suite.h"
+
+#include <apr_strings.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <string.h>
+
+static const scep_accept default_accept = { 160 };
+
+static scep_ra vector_ra;
+
+/* ---- files ---- */
+
+static const char *vector_path(const char *name, apr_pool_t *pool)
+{
+    const char *srcdir = getenv("srcdir");
+
+    return apr_pstrcat(pool, srcdir ? srcdir : ".", "/t/vectors/", name, NULL);
+}
+
+static scep_bytes read_file(const char *name)
+{
+    unsigned char *data = apr_palloc(p, 65536);
+    FILE *f = fopen(vector_path(name, p), "rb");
+    size_t len;
+
+    FIXTURE_MUST(f);
+    len = fread(data, 1, 65535, f);
+    FIXTURE_MUST(len > 0 && len < 65535 && fclose(f) == 0);
+    data[len] = 0;
+    return (scep_bytes){ data, len };
+}
+
+/* A message as it reached the server: the body of a POST, or the request line of a GET. */
+static scep_bytes read_message(const char *name)
+{
+    scep_bytes file = read_file(name), message;
+    char *line = (char *)file.data, *query, *end, *text;
+
+    if (!strstr(name, ".reqline"))
+        return file;
+    query = strchr(line, '?');
+    end = strstr(line, " HTTP/1.");
+    FIXTURE_MUST(query && end);
+    *end = '\0';
+    ck_assert_pstr_eq(scep_query_get(query + 1, "operation", p), "PKIOperation");
+    text = scep_query_get(query + 1, "message", p);
+    ck_assert_ptr_nonnull(text);
+    assert_ok(scep_query_message(&message, text, p));
+    return message;
+}
+
+static void load_ra(apr_pool_t *pool)
+{
+    BIO *cert = BIO_new_file(vector_path("ra.pem", pool), "r");
+    BIO *key = BIO_new_file(vector_path("ra.key", pool), "r");
+
+    FIXTURE_MUST(cert && key);
+    vector_ra.decrypt.cert = scep_X509(pool, PEM_read_bio_X509(cert, NULL, NULL, NULL));
+    vector_ra.decrypt.key = scep_EVP_PKEY(pool, PEM_read_bio_PrivateKey(key, NULL, NULL, NULL));
+    FIXTURE_MUST(vector_ra.decrypt.cert && vector_ra.decrypt.key);
+    vector_ra.sign = vector_ra.decrypt;
+    /* not owned by the pool: a forked test's leak checker does not look into pools */
+    BIO_free_all(cert);
+    BIO_free_all(key);
+}
+
+/* ---- what each is ---- */
+
+static const struct {
+    const char *file;
+    const char *transaction_id, *subject, *challenge;
+    int digest_nid, cipher_nid;
+} good[] = {
+    { "strongswan-5.9.8_PKCSReq_post.der", "A9B15D13972839071BC2303D9213FB3F303BE668", "CN=dev1",
+      "secret", NID_sha256, NID_aes_128_cbc },
+    { "sscep-0.10_PKCSReq_post.der", "A4ACCBF01DBA5206BD1A9D58177F5F89", "CN=dev1", NULL,
+      NID_sha512, NID_aes_128_cbc },
+    { "jscep-HEAD_PKCSReq_post_ber.der", "66dc324db1d57338da021e13ebfa3c8aa86468ed", "CN=jscep1",
+      "secret", NID_sha256, NID_aes_128_cbc },
+    { "sscep-0.10_get_wrapped64.reqline", "A4ACCBF01DBA5206BD1A9D58177F5F89", "CN=dev1", NULL,
+      NID_sha384, NID_des_ede3_cbc },
+    { "jscep_get_literal_plus.reqline", "8602d63320c1ad8712ed1f056ff2cfca01574e13", "CN=jscep1",
+      "secret", NID_sha256, NID_aes_128_cbc },
+};
+
+/* F-06, F-07, F-09, F-10 */
+START_TEST(a_recorded_request_is_read)
+{
+    scep_bytes der;
+    scep_message *m;
+    scep_bytes plain;
+    scep_csr *csr;
+
+    row = good[_i].file;
+    der = read_message(good[_i].file);
+    assert_ok(scep_message_open(&m, der, &default_accept, p));
+    ck_assert_int_eq(m->message_type, SCEP_PKCS_REQ);
+    assert_bytes(m->transaction_id, scep_bytes_of(good[_i].transaction_id));
+    ck_assert_uint_eq(m->sender_nonce.len, 16);
+    ck_assert(m->self_signed);
+    ck_assert_int_eq(EVP_MD_get_type(m->digest), good[_i].digest_nid);
+    ck_assert_int_eq(EVP_CIPHER_get_nid(m->cipher), good[_i].cipher_nid);
+    assert_ok(scep_ra_decrypt(&plain, &vector_ra, m, p));
+    assert_ok(scep_csr_read(&csr, plain, p));
+    ck_assert_str_eq(scep_name_line(X509_REQ_get_subject_name(csr->req), p), good[_i].subject);
+    assert_bytes(csr->challenge, scep_bytes_of(good[_i].challenge));
+    ck_assert_int_eq(EVP_PKEY_eq(csr->key, m->signer_key), 1);
+}
+END_TEST
+
+static const struct {
+    const char *file;
+    scep_code code;
+    bool answerable;
+    const char *names; /* what the operator's line names */
+} bad[] = {
+    { "micromdm-scepclient-2.1.0_PKCSReq_post_des_sha1.der", SCEP_BAD_ALG, true, "des" },
+    { "micromdm-scepclient-2.1.0_get_base64url.reqline", SCEP_BAD_ALG, true, "des" },
+    { "jscep_get_emptycaps_md5_des.reqline", SCEP_BAD_ALG, true, "md5" },
+    /* a reply without transactionID: nothing to answer with */
+    { "absent-content_FAILURE.der", SCEP_UNDECODABLE, false, "transactionID" },
+    { "pwri_enveloped.der", SCEP_UNDECODABLE, false, "SignedData" },
+};
+
+/* F-08, F-10, F-12, F-13 */
+START_TEST(a_recorded_message_that_is_not_acceptable_is_refused)
+{
+    scep_bytes der;
+    scep_message *m;
+    const scep_err *err;
+
+    row = bad[_i].file;
+    der = read_message(bad[_i].file);
+    err = scep_message_open(&m, der, &default_accept, p);
+    assert_code(bad[_i].code, err);
+    ck_assert_msg((m != NULL) == bad[_i].answerable, "%s: answerable", row);
+    ck_assert_msg(strcasestr(err->detail, bad[_i].names) != NULL, "%s: %s", row, err->detail);
+}
+END_TEST
+
+/* ---- fail closed ---- */
+
+typedef struct reading {
+    scep_message *message;
+    scep_csr *csr;
+} reading;
+
+static const scep_err *read_whole(reading *out, scep_bytes der, apr_pool_t *pool)
+{
+    scep_bytes plain;
+
+    SCEP_TRY(scep_message_open(&out->message, der, &default_accept, pool));
+    SCEP_TRY(scep_ra_decrypt(&plain, &vector_ra, out->message, pool));
+    return scep_csr_read(&out->csr, plain, pool);
+}
+
+/* Some bytes mean nothing (the list of digests, the order of certificates): then what is read is
+ * the very same request. A changed certificate is no longer signed by its own key. */
+static void assert_same(const reading *was, const reading *is, size_t at)
+{
+    ck_assert_msg(scep_bytes_equal(was->csr->der, is->csr->der) &&
+                      scep_bytes_equal(was->message->transaction_id, is->message->transaction_id) &&
+                      scep_bytes_equal(was->message->sender_nonce, is->message->sender_nonce) &&
+                      was->message->message_type == is->message->message_type &&
+                      EVP_PKEY_eq(was->message->signer_key, is->message->signer_key) == 1,
+                  "%s: byte %lu changed and another request was read", row, (unsigned long)at);
+    ck_assert_msg(!is->message->self_signed ||
+                      X509_cmp(was->message->signer, is->message->signer) == 0,
+                  "%s: byte %lu changed the signer's certificate and it still counts as "
+                  "self-signed",
+                  row, (unsigned long)at);
+}
+
+START_TEST(a_recorded_request_with_a_byte_changed_fails_closed)
+{
+    scep_bytes der;
+    reading was, is;
+    const size_t header = 400;
+    int tried = 0, refused = 0;
+
+    row = good[_i].file;
+    der = read_message(good[_i].file);
+    assert_ok(read_whole(&was, der, p));
+    for (size_t at = 0; at < der.len; at += at < header ? 1 : 3) {
+        apr_pool_t *one;
+        const scep_err *err;
+
+        tried++;
+        FIXTURE_MUST(apr_pool_create(&one, p) == APR_SUCCESS);
+        err = read_whole(&is, fixture_flip(der, at, (unsigned char)(1 << at % 8), one), one);
+        if (err)
+            refused++;
+        else
+            assert_same(&was, &is, at);
+        apr_pool_destroy(one);
+    }
+    /* only the signer's certificate is not covered by the signature */
+    ck_assert_int_gt(refused, tried / 2);
+}
+END_TEST
+
+START_TEST(a_recorded_request_cut_short_is_refused)
+{
+    scep_bytes der;
+    scep_message *m;
+
+    row = good[_i].file;
+    der = read_message(good[_i].file);
+    for (size_t len = 0; len < der.len; len += 13)
+        assert_code(SCEP_UNDECODABLE,
+                    scep_message_open(&m, (scep_bytes){ der.data, len }, &default_accept, p));
+}
+END_TEST
+
+/* S-10: a stranger who wraps a captured envelope in a signature of his own is not its author. */
+START_TEST(a_captured_envelope_signed_by_another_key_does_not_match_its_csr)
+{
+    scep_bytes der = read_message(good[0].file);
+    reading was, is;
+    fixture_request r = { .plain = true };
+
+    assert_ok(read_whole(&was, der, p));
+    {
+        unsigned char *envelope = NULL;
+        int len = i2d_CMS_ContentInfo(was.message->envelope, &envelope);
+
+        FIXTURE_MUST(len > 0);
+        r.message_data = scep_bytes_dup(p, (scep_bytes){ envelope, (size_t)len });
+        OPENSSL_free(envelope);
+    }
+    assert_ok(read_whole(&is, fixture_build(&r, p)->der, p));
+    assert_bytes(was.csr->der, is.csr->der);
+    ck_assert_int_ne(EVP_PKEY_eq(is.csr->key, is.message->signer_key), 1);
+}
+END_TEST
+
+static void add_tests(TCase *cases)
+{
+    static apr_pool_t *pool;
+
+    FIXTURE_MUST(apr_pool_create(&pool, NULL) == APR_SUCCESS);
+    load_ra(pool);
+    tcase_add_loop_test(cases, a_recorded_request_is_read, 0, ROWS(good));
+    tcase_add_loop_test(cases, a_recorded_message_that_is_not_acceptable_is_refused, 0, ROWS(bad));
+    tcase_add_loop_test(cases, a_recorded_request_with_a_byte_changed_fails_closed, 0, ROWS(good));
+    tcase_add_loop_test(cases, a_recorded_request_cut_short_is_refused, 0, ROWS(good));
+    tcase_add_test(cases, a_captured_envelope_signed_by_another_key_does_not_match_its_csr);
+}
+
+int main(void)
+{
+    return run_suite("vectors", add_tests);
+}
