@@ -14,21 +14,27 @@ typedef struct exchange {
     const scep_ra *ra;     /* NULL: nothing can be signed */
 } exchange;
 
-/* What the operator can do about each fault. */
-static const char *const remedies[SCEP_CODE_COUNT] = {
-    [SCEP_UNDECODABLE] = "check the client's URL and that no proxy changes what it sends",
-    [SCEP_TOO_LARGE] = "raise SCEPMaxMessage if the client has a reason for its size",
-    [SCEP_BAD_ALG] = "set the client to SHA-256, AES and RSA, or lower SCEPMinimumHash",
-    [SCEP_BAD_MESSAGE] = "the message was changed on its way, or the client is faulty",
-    [SCEP_BAD_REQUEST] = "the client asks for what is not served here",
-    [SCEP_UNREADABLE] = "let the client fetch the CA certificates again (GetCACert)",
-    [SCEP_CHALLENGE] = "fetch a new challenge from the challenge page",
-    [SCEP_CHALLENGE_ABSENT] = "give the client a challenge from the challenge page",
-    [SCEP_BAD_SUBJECT] = "correct the names that the client asks for",
-    [SCEP_REFUSED] = "see scep-ca's line on this transaction",
-    [SCEP_UNAVAILABLE] = "the device may ask again; see that scep-ca runs",
-    [SCEP_CONFIG] = "see what scep-ca says at a restart",
-    [SCEP_INTERNAL] = "see the lines before this one",
+/* Each fault's log id, and what the operator can do about it. */
+static const struct {
+    const char *id, *remedy;
+} faults[SCEP_CODE_COUNT] = {
+    [SCEP_UNDECODABLE] = { "SCEP0020",
+                           "check the client's URL and that no proxy changes what it sends" },
+    [SCEP_TOO_LARGE] = { "SCEP0021", "raise SCEPMaxMessage if the client has a reason" },
+    [SCEP_BAD_ALG] = { "SCEP0022",
+                       "set the client to SHA-256, AES and RSA, or lower SCEPMinimumHash" },
+    [SCEP_BAD_MESSAGE] = { "SCEP0023",
+                           "the message was changed on its way, or the client is faulty" },
+    [SCEP_BAD_REQUEST] = { "SCEP0024", "the client asks for what is not served here" },
+    [SCEP_UNREADABLE] = { "SCEP0025",
+                          "let the client fetch the CA certificates again (GetCACert)" },
+    [SCEP_CHALLENGE] = { "SCEP0026", "fetch a new challenge from the challenge page" },
+    [SCEP_CHALLENGE_ABSENT] = { "SCEP0027", "give the client a challenge from the challenge page" },
+    [SCEP_BAD_SUBJECT] = { "SCEP0028", "correct the names that the client asks for" },
+    [SCEP_REFUSED] = { "SCEP0029", "see scep-ca's line on this transaction" },
+    [SCEP_UNAVAILABLE] = { "SCEP0030", "the device may ask again; see that scep-ca runs" },
+    [SCEP_CONFIG] = { "SCEP0031", "see what scep-ca says at a restart" },
+    [SCEP_INTERNAL] = { "SCEP0032", "see the lines before this one" },
 };
 
 const char *scep_event(request_rec *r, int code)
@@ -84,10 +90,12 @@ static int refuse(const exchange *x, int code, const char *detail)
     const scep_err *err;
     scep_bytes der;
 
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "SCEP0010: %s%s (transaction %s, endpoint %s); %s",
-                  scep_event(r, code), detail,
+    if (code <= 0 || code >= SCEP_CODE_COUNT)
+        code = SCEP_INTERNAL;
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "%s: %s%s (transaction %s, endpoint %s); %s",
+                  faults[code].id, scep_event(r, code), detail,
                   x->message ? scep_printable(r->pool, x->message->transaction_id, 64) : "unknown",
-                  x->endpoint, remedies[code > 0 && code < SCEP_CODE_COUNT ? code : SCEP_INTERNAL]);
+                  x->endpoint, faults[code].remedy);
     if (!x->message || !x->ra || row->fail_info < 0)
         return answer_unsigned(x, code);
     if (as_ndes(x) && row->hresult)

@@ -1,5 +1,6 @@
 /* scep-ca as a process: forked, executed, and told its settings over the control channel. */
 #include "mod_scep_spawn.h"
+#include "mod_scep_state.h"
 
 #include <ap_mpm.h>
 #include <apr_portable.h>
@@ -206,6 +207,7 @@ const scep_err *scep_ca_check(const scep_plan *plan, server_rec *s, apr_pool_t *
         argv[n++] = plan->ca_user;
     }
     argv[n] = plan->ca_conf;
+    SCEP_TRY(scep_state_check(ptemp));
     if (pipe2(output, O_CLOEXEC) != 0)
         return scep_fail(ptemp, CONFIG, "no pipe: %s", strerror(errno));
     err = start_told(&proc, &control, argv, &how, output[1], output[1], ptemp);

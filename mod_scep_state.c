@@ -13,6 +13,7 @@
 
 #define STATE_KEY "mod_scep: state, version 1"
 #define BACKLOG 511
+#define LARGEST_PID 4194304 /* Linux: PID_MAX_LIMIT */
 
 scep_state *scep_state_find(server_rec *s)
 {
@@ -22,16 +23,29 @@ scep_state *scep_state_find(server_rec *s)
     return found;
 }
 
-static const scep_err *set_path(scep_state *st, apr_pool_t *p)
+static const scep_err *make_path(const char **out, pid_t parent, apr_pool_t *p)
 {
-    const char *path =
-        ap_runtime_dir_relative(p, apr_psprintf(p, "scep.%" APR_PID_T_FMT ".sock", st->parent));
-
-    if (!path || strlen(path) >= sizeof(st->path))
+    *out = ap_runtime_dir_relative(p, apr_psprintf(p, "scep.%" APR_PID_T_FMT ".sock", parent));
+    if (!*out || strlen(*out) >= sizeof(((scep_state *)NULL)->path))
         return scep_fail(p, CONFIG,
                          "the path of scep-ca's socket, \"%s\", is longer than %d bytes: set "
                          "DefaultRuntimeDir to a shorter one",
-                         path ? path : "", (int)sizeof(st->path) - 1);
+                         *out ? *out : "", (int)sizeof(((scep_state *)NULL)->path) - 1);
+    return NULL;
+}
+
+const scep_err *scep_state_check(apr_pool_t *p)
+{
+    const char *path;
+
+    return make_path(&path, LARGEST_PID, p);
+}
+
+static const scep_err *set_path(scep_state *st, apr_pool_t *p)
+{
+    const char *path;
+
+    SCEP_TRY(make_path(&path, st->parent, p));
     strcpy(st->path, path);
     /* left behind by a process that had this one's number */
     if (unlink(path) != 0 && errno != ENOENT)

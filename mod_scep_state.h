@@ -40,6 +40,9 @@ typedef struct scep_state {
 /** NULL: no SCEPEngine was on since httpd was started. */
 scep_state *scep_state_find(server_rec *s);
 
+/** Would the socket's path fit, whatever the parent's number? @return NULL, or CONFIG */
+SCEP_MUST const scep_err *scep_state_check(apr_pool_t *p);
+
 /** Make it: secret and listener. @return NULL, or CONFIG; then there is none */
 SCEP_MUST const scep_err *scep_state_make(scep_state **out, server_rec *s, apr_pool_t *p);
 

@@ -58,7 +58,6 @@ static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
         apr_thread_mutex_lock(c->mutex);
     }
     apr_thread_mutex_unlock(c->mutex);
-    apr_thread_exit(thread, APR_SUCCESS);
     return NULL;
 }
 

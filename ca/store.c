@@ -178,8 +178,10 @@ const scep_err *store_transaction_get(store_tx *tx, const store_transaction *key
 {
     apr_array_header_t *cells;
 
-    SCEP_TRY(look(tx, STORE_TRANSACTION_GET,
-                  ARGS(key->endpoint, key->transaction, key->key_hash, key->csr_hash), 2, &cells));
+    SCEP_TRY(
+        look(tx, STORE_TRANSACTION_GET,
+             ARGS(key->endpoint, key->transaction, key->key_hash, key->csr_hash, &key->created), 2,
+             &cells));
     *authority = cell(cells, 0);
     *serial = cell(cells, 1);
     return NULL;

@@ -112,11 +112,16 @@ SCEP_MUST const scep_err *store_binding_put(store_tx *tx, const char *endpoint,
 SCEP_MUST const scep_err *store_binding_get(store_tx *tx, const char *endpoint,
                                             const char *transaction, const char **bound);
 
-/** @param done false: (endpoint, transaction, key_hash, csr_hash) is there already; nothing changed
+/**
+ * @param t one that ended by t->created is replaced: the request is new then
+ * @param done false: (endpoint, transaction, key_hash, csr_hash) is there already; nothing changed
  */
 SCEP_MUST const scep_err *store_transaction_put(store_tx *tx, const store_transaction *t,
                                                 bool *done);
-/** @param serial, authority of its certificate; NULL: no such transaction */
+/**
+ * @param key its created: now
+ * @param serial, authority of its certificate; NULL: no such transaction, or it has ended
+ */
 SCEP_MUST const scep_err *store_transaction_get(store_tx *tx, const store_transaction *key,
                                                 const char **authority, const char **serial);
 /** Remove at most @a most transactions and bindings that ended before @a before. */

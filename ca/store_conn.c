@@ -200,7 +200,7 @@ static const scep_err *open_handle(store_conn *c, const char *where, apr_pool_t 
     apr_status_t status;
     char text[128];
 
-    if ((!sqlite && strcmp(name, "pgsql") != 0) || colon[1] == '\0')
+    if (!colon || colon[1] == '\0' || (!sqlite && strcmp(name, "pgsql") != 0))
         return scep_fail(p, CONFIG,
                          "not a place for a store: accepted are sqlite3:/PATH and "
                          "pgsql:CONNINFO");

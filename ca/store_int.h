@@ -46,9 +46,14 @@
                      " ORDER BY ends LIMIT %lld)")                                              \
     X(TRANSACTION_PUT, "INSERT INTO scep_transaction (endpoint, transaction_id, key_hash,"      \
                        " csr_hash, authority, serial, created, ends)"                           \
-                       " VALUES (%s, %s, %s, %s, %s, %s, %lld, %lld) ON CONFLICT DO NOTHING")   \
+                       " VALUES (%s, %s, %s, %s, %s, %s, %lld, %lld)"                           \
+                       " ON CONFLICT (endpoint, transaction_id, key_hash, csr_hash)"            \
+                       " DO UPDATE SET authority = excluded.authority,"                         \
+                       " serial = excluded.serial, created = excluded.created,"                 \
+                       " ends = excluded.ends WHERE scep_transaction.ends <= excluded.created") \
     X(TRANSACTION_GET, "SELECT authority, serial FROM scep_transaction WHERE endpoint = %s"     \
-                       " AND transaction_id = %s AND key_hash = %s AND csr_hash = %s")          \
+                       " AND transaction_id = %s AND key_hash = %s AND csr_hash = %s"           \
+                       " AND ends > %lld")                                                      \
     X(TRANSACTION_SWEEP, "DELETE FROM scep_transaction"                                         \
                          " WHERE (endpoint, transaction_id, key_hash, csr_hash) IN"             \
                          " (SELECT endpoint, transaction_id, key_hash, csr_hash"                \

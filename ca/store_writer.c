@@ -181,7 +181,6 @@ static void *APR_THREAD_FUNC write_jobs(apr_thread_t *thread, void *data)
         }
     }
     apr_thread_mutex_unlock(s->mutex);
-    apr_thread_exit(thread, APR_SUCCESS);
     return NULL;
 }
 

@@ -41,9 +41,10 @@ SCEPMinimumHash sha256
 SCEPCompatibility rfc8894
 END3
 
-$s->expect_log(map { "SCEP0010: NDES-$_: " } '17 UNDECODABLE', '17 BAD_ALG', '17 BAD_MESSAGE',
-    '17 BAD_REQUEST', '18 UNREADABLE', '29 CHALLENGE', '29 CHALLENGE_ABSENT', '31 BAD_SUBJECT',
-    '31 REFUSED');
+$s->expect_log(map { "SCEP00$_: " } '20: NDES-17 UNDECODABLE', '22: NDES-17 BAD_ALG',
+    '23: NDES-17 BAD_MESSAGE', '24: NDES-17 BAD_REQUEST', '25: NDES-18 UNREADABLE',
+    '26: NDES-29 CHALLENGE', '27: NDES-29 CHALLENGE_ABSENT', '28: NDES-31 BAD_SUBJECT',
+    '29: NDES-31 REFUSED');
 
 # Challenges of the endpoint scep.test come from another address than the one devices use.
 my %manage = (port => $s->port(1), host => 'manage.test');

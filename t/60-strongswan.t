@@ -9,7 +9,7 @@ if ($plugins->{output} =~ /curl.*failed to load/) {
 }
 
 my $s    = SCEPTest->up;
-$s->expect_log('SCEP0010: NDES-29 CHALLENGE: ');
+$s->expect_log('SCEP0026: NDES-29 CHALLENGE: ');
 my $work = $s->work('pki');
 mkdir $work;
 my $got = run(

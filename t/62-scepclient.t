@@ -19,7 +19,7 @@ ok((grep { /POST .*PKIOperation/ } split /\n/, slurp($s->dir . '/logs/access.log
     or diag($tried->{output});
 ok(!-e "$work/client.pem", 'it has no certificate');
 # badAlg, and the cipher by its name.
-$s->expect_log('SCEP0010: NDES-17 BAD_ALG: .*\bdes-cbc\b');
+$s->expect_log('SCEP0022: NDES-17 BAD_ALG: .*\bdes-cbc\b');
 is($s->certificates, 0, 'nothing was issued');
 issued($s->enrol(challenge => $challenge, subject => 'CN=sun'), 'and its challenge is still good');
 

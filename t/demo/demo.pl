@@ -105,7 +105,7 @@ sub up {
     remove_last($dir);
     my $free = IO::Socket::INET->new(
         LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1, Proto => 'tcp', ReuseAddr => 1);
-    stop_with("port $port of 127.0.0.1 cannot be had ($!); choose another: DEMO_PORT=8081 make demo")
+    stop_with("port $port of 127.0.0.1 cannot be had ($!); choose another: make demo DEMO_PORT=8081")
         if !$free;
     close $free;
 

@@ -25,9 +25,7 @@ my $server   = text('t/server.am');
 
 my (@unlisted, @unregistered, $tests);
 for my $name (@suites) {
-    (my $program = $name) =~ s/\.c$//;
-    (my $variable = $program) =~ tr{/}{_};
-    push @unlisted, $name if $makefile !~ /\Q$program\E\b/ || $unit !~ /^\Q$variable\E_SOURCES/m;
+    push @unlisted, $name if $unit !~ /\Q$name\E(?=\s|$)/;
     my $c = text($name);
     my %written = map { $_ => 1 } $c =~ /^\s*START_TEST\(\s*(\w+)\s*\)/mg;
     $tests += keys %written;
@@ -36,6 +34,8 @@ for my $name (@suites) {
     push @unregistered, "$name: no test at all" if !%written;
 }
 is_deeply(\@unlisted, [], 'every suite is built');
+is_deeply([grep { $makefile !~ m{\Q$_\E(?=\s)} } map { s{t_unit_}{t/unit/}r }
+               $unit =~ /^(\w+)_SOURCES/mg], [], 'every suite is run');
 is_deeply(\@unregistered, [], 'every test is in a suite') or diag(join("\n", @unregistered));
 cmp_ok($tests // 0, '>', 50, 'the tests were found');
 

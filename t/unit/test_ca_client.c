@@ -13,14 +13,22 @@
 typedef enum act {
     ANSWER,
     ANSWER_AND_CLOSE, /* what is kept then is stale */
+    ANSWER_TWICE,     /* and so is this */
     CLOSE,            /* the call is read, not answered */
     SILENCE,
     NONSENSE,
     REFUSE
 } act;
 
+#define TALKS_MOST 64
+
 typedef struct fake {
     char folder[64], path[96];
+    struct {
+        pthread_t thread;
+        int fd;
+    } talks[TALKS_MOST];
+    int talk_count;
     int listener;
     pthread_t thread;
     const act *script; /* the last act goes on for ever */
@@ -70,7 +78,15 @@ static bool play(fake *f, int fd, int verb, apr_pool_t *own)
     if (now == REFUSE)
         return !scep_wire_write(fd, scep_wire_put_refused(SCEP_VERB_REFUSED, &refused, own),
                                 in_ms(5000), own);
-    return !scep_wire_write(fd, answer_to(verb, own), in_ms(5000), own) && now == ANSWER;
+    if (now == ANSWER_TWICE && scep_wire_write(fd, answer_to(verb, own), in_ms(5000), own))
+        return false;
+    return !scep_wire_write(fd, answer_to(verb, own), in_ms(5000), own) && now != ANSWER_AND_CLOSE;
+}
+
+/* The connection stays open, nothing is said. */
+static void *sit_deaf(void *data)
+{
+    return data;
 }
 
 static void *converse(void *data)
@@ -81,7 +97,6 @@ static void *converse(void *data)
     apr_pool_t *own;
     scep_bytes body;
 
-    free(data);
     FIXTURE_MUST(apr_pool_create_ex(&own, NULL, NULL, NULL) == APR_SUCCESS);
     if (!scep_wire_read(fd, &verb, &body, in_ms(30000), own)) {
         if (verb != SCEP_VERB_HELLO || scep_wire_get_hello(&hello, body, own) ||
@@ -94,7 +109,7 @@ static void *converse(void *data)
                 ;
         }
     }
-    close(fd);
+    shutdown(fd, SHUT_RDWR);
     apr_pool_destroy(own);
     return NULL;
 }
@@ -103,23 +118,15 @@ static void *serve(void *data)
 {
     fake *f = data;
 
-    for (;;) {
-        int *fd = malloc(sizeof(*fd));
-        pthread_t thread;
+    for (;; f->talk_count++) {
+        int *fd = &f->talks[f->talk_count].fd;
 
-        FIXTURE_MUST(fd);
+        FIXTURE_MUST(f->talk_count < TALKS_MOST);
         *fd = accept(f->listener, NULL, NULL);
-        if (*fd < 0 || f->deaf) {
-            /* a deaf one keeps the connection open and says nothing */
-            if (*fd < 0) {
-                free(fd);
-                return NULL;
-            }
-            free(fd);
-            continue;
-        }
-        FIXTURE_MUST(pthread_create(&thread, NULL, converse, fd) == 0);
-        FIXTURE_MUST(pthread_detach(thread) == 0);
+        if (*fd < 0)
+            return NULL;
+        FIXTURE_MUST(pthread_create(&f->talks[f->talk_count].thread, NULL,
+                                    f->deaf ? sit_deaf : converse, fd) == 0);
     }
 }
 
@@ -139,6 +146,11 @@ static void tear_down(void)
         shutdown(server.listener, SHUT_RDWR);
         FIXTURE_MUST(pthread_join(server.thread, NULL) == 0);
         close(server.listener);
+    }
+    for (int i = 0; i < server.talk_count; i++) {
+        shutdown(server.talks[i].fd, SHUT_RDWR);
+        FIXTURE_MUST(pthread_join(server.talks[i].thread, NULL) == 0);
+        close(server.talks[i].fd);
     }
     unlink(server.path);
     rmdir(server.folder);
@@ -261,6 +273,20 @@ START_TEST(a_connection_that_the_other_side_closed_is_replaced_and_no_repetition
 }
 END_TEST
 
+START_TEST(an_answer_nobody_asked_for_is_not_taken_for_the_next)
+{
+    static const act script[] = { ANSWER_TWICE, ANSWER };
+    scep_ca_client *client;
+
+    start(script, 2);
+    client = client_with(5000);
+    assert_ok(enrol(client));
+    usleep(100000); /* the second answer arrives */
+    assert_ok(mint(client));
+    ck_assert_int_eq(server.connections, 2);
+}
+END_TEST
+
 START_TEST(a_silent_other_side_is_given_up_at_the_deadline)
 {
     static const act script[] = { SILENCE };
@@ -361,6 +387,7 @@ static void add_tests(TCase *cases)
     tcase_add_loop_test(cases, calls_are_repeated_once_or_never, 0, ROWS(scripts));
     tcase_add_test(cases, a_connection_is_kept_for_the_next_call);
     tcase_add_test(cases, a_connection_that_the_other_side_closed_is_replaced_and_no_repetition);
+    tcase_add_test(cases, an_answer_nobody_asked_for_is_not_taken_for_the_next);
     tcase_add_test(cases, a_silent_other_side_is_given_up_at_the_deadline);
     tcase_add_test(cases, nobody_greeting_is_given_up_at_the_deadline);
     tcase_add_test(cases, no_socket_or_nobody_behind_it_is_said_at_once);

@@ -448,6 +448,7 @@ START_TEST(a_challenge_used_at_another_node_meanwhile_issues_nothing)
     v = office_room_enrol(o, "devices", "2", csr_of(challenge, "CN=slower"), p);
     cert_of(&second_verdict);
     assert_refused(v, SCEP_CHALLENGE);
+    ck_assert_ptr_nonnull(strstr(v.detail, "is unknown, used or expired"));
     ck_assert_int_eq(submitted, 1);
     ck_assert_int_eq(office_room_count(o, p), 1);
     store_close(second_node->store);
@@ -459,6 +460,7 @@ END_TEST
 typedef struct runner {
     apr_thread_t *thread;
     apr_pool_t *pool;
+    const char *endpoint;
     const char *id;
     scep_bytes csr;
     scep_wire_verdict verdict;
@@ -468,15 +470,16 @@ static void *run_one(apr_thread_t *thread, void *data)
 {
     runner *r = data;
 
-    r->verdict = office_room_enrol(o, "devices", r->id, r->csr, r->pool);
+    r->verdict = office_room_enrol(o, r->endpoint, r->id, r->csr, r->pool);
     return NULL;
 }
 
-static void run_all(runner *runners)
+static void run_all(runner *runners, const char *endpoint)
 {
     apr_status_t rv;
 
     for (int i = 0; i < THREADS; i++) {
+        runners[i].endpoint = endpoint;
         ck_assert_int_eq(apr_pool_create(&runners[i].pool, NULL), APR_SUCCESS);
         ck_assert_int_eq(apr_thread_create(&runners[i].thread, NULL, run_one, &runners[i], p),
                          APR_SUCCESS);
@@ -495,6 +498,7 @@ static void end_all(runner *runners)
 START_TEST(one_challenge_gives_one_certificate_however_many_ask)
 {
     const char *challenge = office_room_mint(o, "devices", p);
+    scep_wire_verdict wrong = office_room_enrol(o, "devices", "x", csr_of("wrong", "CN=x"), p);
     runner runners[THREADS] = { 0 };
     int issued = 0;
 
@@ -502,15 +506,33 @@ START_TEST(one_challenge_gives_one_certificate_however_many_ask)
         runners[i].id = apr_itoa(p, i);
         runners[i].csr = csr_of(challenge, apr_psprintf(p, "CN=%d", i));
     }
-    run_all(runners);
+    run_all(runners, "devices");
     for (int i = 0; i < THREADS; i++) {
-        if (runners[i].verdict.status == SCEP_STATUS_ISSUED)
+        if (runners[i].verdict.status == SCEP_STATUS_ISSUED) {
             issued++;
-        else
-            assert_refused(runners[i].verdict, SCEP_CHALLENGE);
+            continue;
+        }
+        assert_refused(runners[i].verdict, SCEP_CHALLENGE);
+        ck_assert_str_eq(runners[i].verdict.detail, wrong.detail);
     }
     ck_assert_int_eq(issued, 1);
     ck_assert_int_eq(office_room_count(o, p), 1);
+    end_all(runners);
+}
+END_TEST
+
+START_TEST(an_ignored_challenge_stands_in_nobodys_way)
+{
+    runner runners[THREADS] = { 0 };
+
+    for (int i = 0; i < THREADS; i++) {
+        runners[i].id = apr_itoa(p, i);
+        runners[i].csr = csr_of("the same for all", apr_psprintf(p, "CN=%d", i));
+    }
+    run_all(runners, "open");
+    for (int i = 0; i < THREADS; i++)
+        cert_of(&runners[i].verdict);
+    ck_assert_int_eq(office_room_count(o, p), THREADS);
     end_all(runners);
 }
 END_TEST
@@ -524,7 +546,7 @@ START_TEST(one_request_gives_one_certificate_however_often_it_is_sent)
         runners[i].id = "1";
         runners[i].csr = csr;
     }
-    run_all(runners);
+    run_all(runners, "devices");
     for (int i = 0; i < THREADS; i++) {
         cert_of(&runners[i].verdict);
         assert_bytes(runners[i].verdict.certificate, runners[0].verdict.certificate);
@@ -557,6 +579,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, where_another_node_was_first_its_answer_is_given);
     tcase_add_test(cases, a_challenge_used_at_another_node_meanwhile_issues_nothing);
     tcase_add_test(cases, one_challenge_gives_one_certificate_however_many_ask);
+    tcase_add_test(cases, an_ignored_challenge_stands_in_nobodys_way);
     tcase_add_test(cases, one_request_gives_one_certificate_however_often_it_is_sent);
 }
 

@@ -208,6 +208,36 @@ START_TEST(a_transaction_is_put_once_and_found)
 }
 END_TEST
 
+static const scep_err *renewed_words(store_tx *tx, void *baton)
+{
+    store_transaction t = { "e", "t", "k", "c", "authority", "01", 1, 100 };
+    const char *authority, *serial;
+    bool done;
+
+    OK(store_transaction_put(tx, &t, &done));
+    t.created = 99;
+    t.serial = "02";
+    OK(store_transaction_get(tx, &t, &authority, &serial));
+    ck_assert_str_eq(serial, "01");
+    OK(store_transaction_put(tx, &t, &done));
+    ck_assert(!done);
+    t.created = 100;
+    t.ends = 200;
+    OK(store_transaction_get(tx, &t, &authority, &serial));
+    ck_assert_ptr_null(serial);
+    OK(store_transaction_put(tx, &t, &done));
+    ck_assert(done);
+    OK(store_transaction_get(tx, &t, &authority, &serial));
+    ck_assert_str_eq(serial, "02");
+    return NULL;
+}
+
+START_TEST(a_transaction_that_ended_is_no_answer_and_gives_way)
+{
+    in_a_job(renewed_words);
+}
+END_TEST
+
 static const scep_err *ended_words(store_tx *tx, void *baton)
 {
     const char *bound;
@@ -292,6 +322,7 @@ Suite *store_words_suite(void)
     tcase_add_test(words, an_endpoint_counts);
     tcase_add_test(words, a_transaction_id_is_bound_to_the_first_key);
     tcase_add_test(words, a_transaction_is_put_once_and_found);
+    tcase_add_test(words, a_transaction_that_ended_is_no_answer_and_gives_way);
     tcase_add_test(words, ended_transactions_go_in_small_steps);
     tcase_add_test(words, a_serial_number_is_put_once_for_each_authority);
     suite_add_tcase(suite, words);
