@@ -48,7 +48,8 @@ const char *scep_endpoint_name(const scep_settings *settings, server_rec *s, apr
 /** The endpoint a request belongs to. Never NULL. */
 const char *scep_request_endpoint(request_rec *r);
 
-/* The module's per-server configuration; the main server's is used, filled by scep_config_plan(). */
+/* The module's per-server configuration; the main server's is used, filled by scep_config_plan().
+ */
 typedef struct scep_server {
     apr_hash_t *endpoints; /* name -> scep_section: what all of its sections say of issuance */
 } scep_server;
@@ -63,12 +64,12 @@ const scep_settings *scep_endpoint_settings(const char *endpoint);
 
 /* What scep-ca has to know, gathered from all sections. */
 typedef struct scep_plan {
-    bool wanted;           /* an SCEPEngine is on somewhere */
-    const char *ca_conf;   /* absolute; from SCEPConnector spawn:FILE */
-    const char *program;   /* SCEPCAProgram or the installed scep-ca */
-    const char *ca_user;   /* NULL: httpd did not start as root */
-    long timeout;          /* seconds */
-    bool admin;            /* this httpd may mint */
+    bool wanted;                   /* an SCEPEngine is on somewhere */
+    const char *ca_conf;           /* absolute; from SCEPConnector spawn:FILE */
+    const char *program;           /* SCEPCAProgram or the installed scep-ca */
+    const char *ca_user;           /* NULL: httpd did not start as root */
+    long timeout;                  /* seconds */
+    bool admin;                    /* this httpd may mint */
     apr_array_header_t *endpoints; /* of scep_wire_endpoint: issuance settings of each */
 } scep_plan;
 
@@ -96,10 +97,10 @@ SCEP_MUST const scep_err *scep_ca_start(const scep_plan *plan, server_rec *s, ap
 
 /* What workers inherit by fork: everything needed to call, and the public bundle of READY. */
 typedef struct scep_inheritance {
-    const char *socket;      /* path of the workers' socket */
+    const char *socket; /* path of the workers' socket */
     scep_bytes enrol_secret;
-    scep_bytes mint_secret;  /* len 0: this httpd may not mint */
-    long timeout;            /* seconds */
+    scep_bytes mint_secret; /* len 0: this httpd may not mint */
+    long timeout;           /* seconds */
     const scep_wire_ready *ready;
 } scep_inheritance;
 
@@ -121,13 +122,14 @@ void scep_call_child_init(const scep_inheritance *from, apr_pool_t *pchild, serv
 typedef struct scep_public {
     const char *endpoint;
     uint64_t generation;
-    scep_bytes ca_cert_body;     /* GetCACert: application/x-x509-ca-ra-cert */
-    X509 *ca;                    /* issuing CA */
-    X509 *root;                  /* last of the chain; its thumbprint is on the challenge page */
-    STACK_OF(X509) *chain;       /* issuing CA first, root last */
+    scep_bytes ca_cert_body; /* GetCACert: application/x-x509-ca-ra-cert */
+    X509 *ca;                /* issuing CA */
+    X509 *root;              /* last of the chain; its thumbprint is on the challenge page */
+    STACK_OF(X509) * chain;  /* issuing CA first, root last */
 } scep_public;
 
-/** From memory: the newest that this worker knows. NULL: no such endpoint. Holds until @a r ends. */
+/** From memory: the newest that this worker knows. NULL: no such endpoint. Holds until @a r ends.
+ */
 const scep_public *scep_ca_public(request_rec *r, const char *endpoint);
 
 /**

@@ -354,13 +354,12 @@ void scep_ca_monitor(apr_pool_t *unused, server_rec *s)
         now->ready = true;
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
                      "SCEP0104: scep-ca (pid %" APR_PID_T_FMT ") serves again", now->pid);
-    } else if (err->code == SCEP_INTERNAL) {
+    } else if (err->code == SCEP_INTERNAL) { /* else it said itself why it ends */
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
                      "SCEP0105: scep-ca (pid %" APR_PID_T_FMT ") is not understood and ended: %s",
                      now->pid, err->detail);
         (void)kill(now->pid, SIGTERM);
     }
-    /* otherwise it said itself why it ends */
     apr_pool_destroy(p);
 }
 
@@ -381,8 +380,7 @@ const scep_inheritance *scep_ca_inherit(apr_pool_t *pchild, server_rec *s)
 
     if (!st)
         return NULL;
-    /* Left open, scep-ca would not see httpd end, and a worker that was broken into could accept
-     * the calls of others. */
+    /* Left open, scep-ca would not see httpd end, and a broken-into worker could accept calls. */
     if (getpid() != st->parent)
         scep_state_close(st);
     else

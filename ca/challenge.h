@@ -18,8 +18,7 @@ SCEP_MUST const scep_err *store_key_load(store_key **out, const char *path, apr_
 
 /** The keyed hash under which a challenge of @a endpoint is stored. */
 SCEP_MUST const scep_err *challenge_hash(const char **out, const store_key *key,
-                                         const char *endpoint, scep_bytes challenge,
-                                         apr_pool_t *p);
+                                         const char *endpoint, scep_bytes challenge, apr_pool_t *p);
 
 typedef struct challenge_limits {
     long max;     /* PasswordMax */

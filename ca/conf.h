@@ -42,17 +42,17 @@ typedef struct conf_template {
 
 typedef struct conf_authority {
     const char *name;
-    const char *connector;           /* "local" */
-    const char *ca_cert, *ca_key;    /* paths, absolute */
+    const char *connector;        /* "local" */
+    const char *ca_cert, *ca_key; /* paths, absolute */
     const char *ra_sign_cert, *ra_sign_key;
     const char *ra_decrypt_cert, *ra_decrypt_key;
-    apr_array_header_t *templates;   /* of const conf_template * */
+    apr_array_header_t *templates; /* of const conf_template * */
 } conf_authority;
 
 typedef struct conf {
     const char *path;
-    const char *store;     /* "sqlite3:/abs/path", "pgsql:params" */
-    const char *store_key; /* path, absolute */
+    const char *store;               /* "sqlite3:/abs/path", "pgsql:params" */
+    const char *store_key;           /* path, absolute */
     apr_array_header_t *authorities; /* of conf_authority * */
 } conf;
 

@@ -11,7 +11,11 @@
 typedef struct connector connector;
 
 /** What a CA said. */
-typedef enum connector_outcome { CONNECTOR_ISSUED, CONNECTOR_PENDING, CONNECTOR_DENIED } connector_outcome;
+typedef enum connector_outcome {
+    CONNECTOR_ISSUED,
+    CONNECTOR_PENDING,
+    CONNECTOR_DENIED
+} connector_outcome;
 
 typedef struct connector_answer {
     connector_outcome outcome;
@@ -24,11 +28,11 @@ struct connector {
      * Ask for a certificate. Any thread.
      * @return NULL and an answer, or UNAVAILABLE: the CA could not be asked
      */
-    const scep_err *(*submit)(connector_answer *out, connector *self,
-                              const conf_template *template, const scep_csr *csr, apr_pool_t *p);
+    const scep_err *(*submit)(connector_answer *out, connector *self, const conf_template *template,
+                              const scep_csr *csr, apr_pool_t *p);
     const char *name;
-    STACK_OF(X509) *chain; /* issuing CA first, root last */
-    void *data;            /* the kind's own */
+    STACK_OF(X509) * chain; /* issuing CA first, root last */
+    void *data;             /* the kind's own */
 };
 
 /** Open the connector of an authority: keys are read here, before privileges are dropped.

@@ -8,7 +8,12 @@
 
 #include "err.h"
 
-typedef enum log_level { LOG_LEVEL_CRIT, LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO } log_level;
+typedef enum log_level {
+    LOG_LEVEL_CRIT,
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARN,
+    LOG_LEVEL_INFO
+} log_level;
 
 /** @param fmt begins with the id: "SCEP0301: …". Arguments are escaped by the caller
  *  (scep_printable). At most 2048 bytes, written in one go. */

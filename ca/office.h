@@ -56,8 +56,8 @@ SCEP_MUST const scep_err *office_bundle(scep_wire_identities *out, const office 
  * decided). Writes one audit line. On ISSUED everything is committed.
  * @param deadline apr_time_now()'s clock
  */
-void office_enrol(scep_wire_verdict *out, office *o, const scep_wire_enrol *in,
-                  apr_time_t deadline, apr_pool_t *p);
+void office_enrol(scep_wire_verdict *out, office *o, const scep_wire_enrol *in, apr_time_t deadline,
+                  apr_pool_t *p);
 
 /** mint: a challenge for an authenticated user. Writes one audit line, without the challenge. */
 SCEP_MUST const scep_err *office_mint(scep_wire_minted *out, office *o, const scep_wire_mint *in,

@@ -11,17 +11,17 @@ typedef struct policy_facts {
     int message_type;
     const scep_csr *csr;
     const conf_template *template;
-    bool enforce_password;   /* EnforcePassword */
-    bool challenge_good;     /* the store says so; meaningless where none was sent */
-    int minimum_hash_bits;   /* MinimumHash */
+    bool enforce_password; /* EnforcePassword */
+    bool challenge_good;   /* the store says so; meaningless where none was sent */
+    int minimum_hash_bits; /* MinimumHash */
 } policy_facts;
 
 typedef enum policy_outcome { POLICY_GRANT, POLICY_DENY } policy_outcome;
 
 typedef struct policy_verdict {
     policy_outcome outcome;
-    scep_code code;     /* where denied; a code with a failInfo */
-    const char *reason; /* for the audit line; static or in @a p */
+    scep_code code;      /* where denied; a code with a failInfo */
+    const char *reason;  /* for the audit line; static or in @a p */
     bool uses_challenge; /* where granted: a challenge is to be used up */
 } policy_verdict;
 

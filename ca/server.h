@@ -8,12 +8,12 @@
 #include "office.h"
 
 typedef struct server_options {
-    int listener;             /* bound and listening; the parent's, shared with a successor */
-    int control;              /* the control channel; READY was sent */
-    uid_t worker_uid;         /* SO_PEERCRED must say so */
-    scep_bytes enrol_secret;  /* SCEP_WIRE_SECRET bytes */
-    scep_bytes mint_secret;   /* the same, or len 0: mint is not served */
-    int in_flight;            /* frames of one authority queued or running; above: LATER at once */
+    int listener;            /* bound and listening; the parent's, shared with a successor */
+    int control;             /* the control channel; READY was sent */
+    uid_t worker_uid;        /* SO_PEERCRED must say so */
+    scep_bytes enrol_secret; /* SCEP_WIRE_SECRET bytes */
+    scep_bytes mint_secret;  /* the same, or len 0: mint is not served */
+    int in_flight;           /* frames of one authority queued or running; above: LATER at once */
     apr_interval_time_t timeout; /* a frame's deadline from its last byte; longest drain */
 } server_options;
 

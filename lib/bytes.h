@@ -32,8 +32,7 @@ SCEP_API char *scep_hex(apr_pool_t *p, scep_bytes b);
 SCEP_API char *scep_base64(apr_pool_t *p, scep_bytes b);
 
 /** Strict inverse of scep_base64(). @return NULL, or INTERNAL where @a text is not base64 */
-SCEP_API SCEP_MUST const scep_err *scep_unbase64(scep_bytes *out, const char *text,
-                                                 apr_pool_t *p);
+SCEP_API SCEP_MUST const scep_err *scep_unbase64(scep_bytes *out, const char *text, apr_pool_t *p);
 
 /** Printable form for a log: control bytes, quotes, backslashes and bytes from 0x7F on as \xNN;
  *  at most @a most input bytes, then "..." */

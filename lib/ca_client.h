@@ -19,8 +19,7 @@ typedef struct scep_ca_client scep_ca_client;
 SCEP_API SCEP_MUST const scep_err *scep_ca_client_make(scep_ca_client **out, const char *path,
                                                        scep_bytes enrol_secret,
                                                        scep_bytes mint_secret,
-                                                       apr_interval_time_t timeout,
-                                                       apr_pool_t *p);
+                                                       apr_interval_time_t timeout, apr_pool_t *p);
 
 /**
  * Each call: @param p where the answer lives.

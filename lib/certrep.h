@@ -21,7 +21,7 @@ typedef struct scep_signer {
  */
 SCEP_API SCEP_MUST const scep_err *scep_certrep_success(scep_bytes *out,
                                                         const scep_message *request,
-                                                        const STACK_OF(X509) *certs,
+                                                        const STACK_OF(X509) * certs,
                                                         const scep_signer *ra, apr_pool_t *p);
 
 /**
@@ -33,9 +33,8 @@ SCEP_API SCEP_MUST const scep_err *scep_certrep_success(scep_bytes *out,
  * @param fallback digest where the request's own is unknown or not acceptable
  */
 SCEP_API SCEP_MUST const scep_err *scep_certrep_failure(scep_bytes *out,
-                                                        const scep_message *request,
-                                                        int fail_info, const char *text,
-                                                        const EVP_MD *fallback,
+                                                        const scep_message *request, int fail_info,
+                                                        const char *text, const EVP_MD *fallback,
                                                         const scep_signer *ra, apr_pool_t *p);
 
 /** PENDING: no content, no failInfo (RFC 8894 3.3.2.3). */

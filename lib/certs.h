@@ -9,13 +9,12 @@
  * A degenerate SignedData (no signer, no content; RFC 8894 3.4) of @a certs in the given order.
  * Built with PKCS7_*: CMS_* sorts the set, and clients take the first certificate as theirs.
  */
-SCEP_API SCEP_MUST const scep_err *scep_certs_degenerate(scep_bytes *out,
-                                                         const STACK_OF(X509) *certs,
-                                                         apr_pool_t *p);
+SCEP_API SCEP_MUST const scep_err *
+scep_certs_degenerate(scep_bytes *out, const STACK_OF(X509) * certs, apr_pool_t *p);
 
 /** Read all certificates of a PEM file. @param out never empty; certificates and stack belong to
  *  @a p. @return NULL, or CONFIG naming the file and what is wrong */
-SCEP_API SCEP_MUST const scep_err *scep_certs_load(STACK_OF(X509) **out, const char *path,
+SCEP_API SCEP_MUST const scep_err *scep_certs_load(STACK_OF(X509) * *out, const char *path,
                                                    apr_pool_t *p);
 
 /** DER of one certificate. */

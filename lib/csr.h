@@ -7,20 +7,20 @@
 
 typedef struct scep_csr {
     X509_REQ *req;
-    EVP_PKEY *key;              /* belongs to req */
-    scep_bytes der;             /* the bytes received */
-    scep_bytes challenge;       /* UTF-8, wiped with the pool; len 0: none, or the empty string */
+    EVP_PKEY *key;               /* belongs to req */
+    scep_bytes der;              /* the bytes received */
+    scep_bytes challenge;        /* UTF-8, wiped with the pool; len 0: none, or the empty string */
     X509_EXTENSIONS *extensions; /* what was asked for; NULL: nothing */
-    uint32_t key_usage;         /* KU_DIGITAL_SIGNATURE | … asked for; 0: none asked */
-    unsigned char key_hash[32]; /* SHA-256 of the DER SubjectPublicKeyInfo */
-    unsigned char hash[32];     /* SHA-256 of the bytes received */
+    uint32_t key_usage;          /* KU_DIGITAL_SIGNATURE | … asked for; 0: none asked */
+    unsigned char key_hash[32];  /* SHA-256 of the DER SubjectPublicKeyInfo */
+    unsigned char hash[32];      /* SHA-256 of the bytes received */
 } scep_csr;
 
 /**
  * Read a CSR and verify its signature over the bytes received (proof of possession, RFC 8894 7.6).
- * Extensions are taken from PKCS #9 extensionRequest, Microsoft's attribute (1.3.6.1.4.1.311.2.1.14)
- * or Verisign's (draft-23 Appendix A), the first present. The challengePassword may have any ASN.1
- * string type.
+ * Extensions are taken from PKCS #9 extensionRequest, Microsoft's attribute
+ * (1.3.6.1.4.1.311.2.1.14) or Verisign's (draft-23 Appendix A), the first present. The
+ * challengePassword may have any ASN.1 string type.
  * @param der not copied, must live as long as @a p
  * @return NULL, or UNREADABLE (one code for every fault: see err.h): not one PKCS#10 to the last
  *         byte; signature wrong; key not RSA of 1024 to 8192 bits with an odd exponent of at most

@@ -6,11 +6,10 @@
 #include <stdarg.h>
 #include <string.h>
 
-static const scep_code_info codes[SCEP_CODE_COUNT] = {
-    [SCEP_OK] = { "OK", -1, 200, 0, 0, "" },
-#define X(name, fail_info, http, event, hresult, text)                                        \
+static const scep_code_info codes[SCEP_CODE_COUNT] = { [SCEP_OK] = { "OK", -1, 200, 0, 0, "" },
+#define X(name, fail_info, http, event, hresult, text) \
     [SCEP_##name] = { #name, fail_info, http, event, hresult, text },
-    SCEP_CODES(X)
+                                                       SCEP_CODES(X)
 #undef X
 };
 

@@ -23,19 +23,19 @@
  * recipient, RSA failure, bad padding, not a CSR, bad CSR signature, other key): telling them
  * apart would be a decryption oracle. CHALLENGE is one code for unknown, used, expired and wrong.
  */
-#define SCEP_CODES(X)                                                                         \
-    X(UNDECODABLE, -1, 400, 17, 0, "not a SCEP message")                                      \
-    X(TOO_LARGE, -1, 413, 16, 0, "message too large")                                         \
-    X(BAD_ALG, 0, 200, 17, 0, "algorithm not accepted")                                       \
-    X(BAD_MESSAGE, 1, 200, 17, 0, "message integrity check failed")                           \
-    X(BAD_REQUEST, 2, 200, 17, 0, "request not supported")                                    \
-    X(UNREADABLE, 2, 200, 18, 0, "request cannot be read")                                    \
-    X(CHALLENGE, 2, 200, 29, 0x80070490u, "challenge password not valid")                     \
-    X(CHALLENGE_ABSENT, 2, 200, 29, 0x80096004u, "challenge password required")               \
-    X(BAD_SUBJECT, 2, 200, 31, 0x80094001u, "subject name not acceptable")                    \
-    X(REFUSED, 2, 200, 31, 0, "request not permitted")                                        \
-    X(UNAVAILABLE, -1, 503, 31, 0, "try again later")                                         \
-    X(CONFIG, -1, 500, 2, 0, "internal error")                                                \
+#define SCEP_CODES(X)                                                           \
+    X(UNDECODABLE, -1, 400, 17, 0, "not a SCEP message")                        \
+    X(TOO_LARGE, -1, 413, 16, 0, "message too large")                           \
+    X(BAD_ALG, 0, 200, 17, 0, "algorithm not accepted")                         \
+    X(BAD_MESSAGE, 1, 200, 17, 0, "message integrity check failed")             \
+    X(BAD_REQUEST, 2, 200, 17, 0, "request not supported")                      \
+    X(UNREADABLE, 2, 200, 18, 0, "request cannot be read")                      \
+    X(CHALLENGE, 2, 200, 29, 0x80070490u, "challenge password not valid")       \
+    X(CHALLENGE_ABSENT, 2, 200, 29, 0x80096004u, "challenge password required") \
+    X(BAD_SUBJECT, 2, 200, 31, 0x80094001u, "subject name not acceptable")      \
+    X(REFUSED, 2, 200, 31, 0, "request not permitted")                          \
+    X(UNAVAILABLE, -1, 503, 31, 0, "try again later")                           \
+    X(CONFIG, -1, 500, 2, 0, "internal error")                                  \
     X(INTERNAL, -1, 500, 2, 0, "internal error")
 
 typedef enum scep_code {
@@ -79,11 +79,11 @@ SCEP_API SCEP_MUST const scep_err *scep_err_make(apr_pool_t *p, scep_code code, 
 #define scep_fail(p, code, ...) scep_err_make((p), SCEP_##code, __FILE__, __LINE__, __VA_ARGS__)
 
 /** Return from the calling function with the error of @a expr, if it has one. */
-#define SCEP_TRY(expr)                                                                        \
-    do {                                                                                      \
-        const scep_err *scep_try_err = (expr);                                                \
-        if (scep_try_err)                                                                     \
-            return scep_try_err;                                                              \
+#define SCEP_TRY(expr)                         \
+    do {                                       \
+        const scep_err *scep_try_err = (expr); \
+        if (scep_try_err)                      \
+            return scep_try_err;               \
     } while (0)
 
 #endif

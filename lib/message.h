@@ -48,19 +48,17 @@ typedef struct scep_message {
  * @return NULL, or
  *   UNDECODABLE  not a CMS SignedData, bytes behind it, no signer or several, no signed
  *                attributes, no usable transactionID (*out is NULL)
- *   BAD_REQUEST  messageType missing, doubled, not a PrintableString, not decimal or not defined for a
- *                request; senderNonce doubled or over 64 bytes; eContent missing or not data;
- *                the content is not an EnvelopedData with one key-transport recipient
- *   BAD_ALG      a digest, signature, cipher or key transport outside the allow-list (the detail
- *                names it and what to do)
- *   BAD_MESSAGE  signer certificate not sent, or the signature does not verify
- * Allow-list: SHA-1/224/256/384/512 down to accept->minimum_hash_bits; RSA PKCS#1 v1.5, RSA-PSS
- * and ECDSA signatures, RSA keys of 1024 to 8192 bits; AES-128/192/256-CBC and 3DES; RSA PKCS#1 v1.5 and
- * OAEP key transport. It is checked before the signature and before any private-key operation.
- * The message type is returned as sent when it is one of 17, 19, 20, 21, 22; whether the service
- * serves it is the caller's business.
- * Not checked: validity time, key usage and self-signature quality of the signer certificate,
- * which mean nothing in SCEP (draft-23 8.6).
+ *   BAD_REQUEST  messageType missing, doubled, not a PrintableString, not decimal or not defined
+ * for a request; senderNonce doubled or over 64 bytes; eContent missing or not data; the content is
+ * not an EnvelopedData with one key-transport recipient BAD_ALG      a digest, signature, cipher or
+ * key transport outside the allow-list (the detail names it and what to do) BAD_MESSAGE  signer
+ * certificate not sent, or the signature does not verify Allow-list: SHA-1/224/256/384/512 down to
+ * accept->minimum_hash_bits; RSA PKCS#1 v1.5, RSA-PSS and ECDSA signatures, RSA keys of 1024 to
+ * 8192 bits; AES-128/192/256-CBC and 3DES; RSA PKCS#1 v1.5 and OAEP key transport. It is checked
+ * before the signature and before any private-key operation. The message type is returned as sent
+ * when it is one of 17, 19, 20, 21, 22; whether the service serves it is the caller's business. Not
+ * checked: validity time, key usage and self-signature quality of the signer certificate, which
+ * mean nothing in SCEP (draft-23 8.6).
  */
 SCEP_API SCEP_MUST const scep_err *scep_message_open(scep_message **out, scep_bytes der,
                                                      const scep_accept *accept, apr_pool_t *p);

@@ -10,15 +10,15 @@
 
 #include <openssl/objects.h>
 
-#define SCEP_OIDS(X)                                                                          \
-    X(MESSAGE_TYPE, "2.16.840.1.113733.1.9.2")                                                \
-    X(PKI_STATUS, "2.16.840.1.113733.1.9.3")                                                  \
-    X(FAIL_INFO, "2.16.840.1.113733.1.9.4")                                                   \
-    X(SENDER_NONCE, "2.16.840.1.113733.1.9.5")                                                \
-    X(RECIPIENT_NONCE, "2.16.840.1.113733.1.9.6")                                             \
-    X(TRANSACTION_ID, "2.16.840.1.113733.1.9.7")                                              \
-    X(VERISIGN_EXTENSION_REQUEST, "2.16.840.1.113733.1.9.8")                                  \
-    X(FAIL_INFO_TEXT, "1.3.6.1.5.5.7.24.1")                                                   \
+#define SCEP_OIDS(X)                                         \
+    X(MESSAGE_TYPE, "2.16.840.1.113733.1.9.2")               \
+    X(PKI_STATUS, "2.16.840.1.113733.1.9.3")                 \
+    X(FAIL_INFO, "2.16.840.1.113733.1.9.4")                  \
+    X(SENDER_NONCE, "2.16.840.1.113733.1.9.5")               \
+    X(RECIPIENT_NONCE, "2.16.840.1.113733.1.9.6")            \
+    X(TRANSACTION_ID, "2.16.840.1.113733.1.9.7")             \
+    X(VERISIGN_EXTENSION_REQUEST, "2.16.840.1.113733.1.9.8") \
+    X(FAIL_INFO_TEXT, "1.3.6.1.5.5.7.24.1")                  \
     X(MICROSOFT_SID, "1.3.6.1.4.1.311.25.2")
 
 typedef enum scep_oid_name {

@@ -21,17 +21,17 @@ static void BIO_drop(BIO *bio)
 #define BIO_free BIO_drop
 
 /* One thunk a type: calling T_free through a pointer of another type is undefined behaviour. */
-#define X(T)                                                                                  \
-    static apr_status_t T##_drop_cleanup(void *object)                                        \
-    {                                                                                         \
-        T##_free(object);                                                                     \
-        return APR_SUCCESS;                                                                   \
-    }                                                                                         \
-    T *scep_##T(apr_pool_t *p, T *object)                                                     \
-    {                                                                                         \
-        if (object)                                                                           \
-            apr_pool_cleanup_register(p, object, T##_drop_cleanup, apr_pool_cleanup_null);    \
-        return object;                                                                        \
+#define X(T)                                                                               \
+    static apr_status_t T##_drop_cleanup(void *object)                                     \
+    {                                                                                      \
+        T##_free(object);                                                                  \
+        return APR_SUCCESS;                                                                \
+    }                                                                                      \
+    T *scep_##T(apr_pool_t *p, T *object)                                                  \
+    {                                                                                      \
+        if (object)                                                                        \
+            apr_pool_cleanup_register(p, object, T##_drop_cleanup, apr_pool_cleanup_null); \
+        return object;                                                                     \
     }
 SCEP_ADOPTED(X)
 #undef X
@@ -42,7 +42,7 @@ static apr_status_t borrowed_drop(void *stack)
     return APR_SUCCESS;
 }
 
-STACK_OF(X509) *scep_borrowed_stack(apr_pool_t *p)
+STACK_OF(X509) * scep_borrowed_stack(apr_pool_t *p)
 {
     STACK_OF(X509) *stack = sk_X509_new_null();
 

@@ -19,21 +19,21 @@
  * T *scep_T(apr_pool_t *p, T *object): register the freeing of @a object with @a p.
  * @return @a object; NULL in, NULL out, so that a failed constructor is tested after adoption
  */
-#define SCEP_ADOPTED(X)                                                                       \
-    X(ASN1_INTEGER)                                                                           \
-    X(ASN1_OBJECT)                                                                            \
-    X(BIO)                                                                                    \
-    X(CMS_ContentInfo)                                                                        \
-    X(EVP_CIPHER_CTX)                                                                         \
-    X(EVP_MD_CTX)                                                                             \
-    X(EVP_PKEY)                                                                               \
-    X(EVP_PKEY_CTX)                                                                           \
-    X(GENERAL_NAMES)                                                                          \
-    X(PKCS7)                                                                                  \
-    X(X509)                                                                                   \
-    X(X509_EXTENSIONS)                                                                        \
-    X(X509_NAME)                                                                              \
-    X(X509_REQ)                                                                               \
+#define SCEP_ADOPTED(X) \
+    X(ASN1_INTEGER)     \
+    X(ASN1_OBJECT)      \
+    X(BIO)              \
+    X(CMS_ContentInfo)  \
+    X(EVP_CIPHER_CTX)   \
+    X(EVP_MD_CTX)       \
+    X(EVP_PKEY)         \
+    X(EVP_PKEY_CTX)     \
+    X(GENERAL_NAMES)    \
+    X(PKCS7)            \
+    X(X509)             \
+    X(X509_EXTENSIONS)  \
+    X(X509_NAME)        \
+    X(X509_REQ)         \
     X(X509_STACK)
 
 /* Names for the stacks, so that the list above can treat them as one type each. */
@@ -44,7 +44,7 @@ SCEP_ADOPTED(X)
 #undef X
 
 /** A certificate stack of @a p whose certificates are not owned by it. Never NULL. */
-SCEP_API STACK_OF(X509) *scep_borrowed_stack(apr_pool_t *p);
+SCEP_API STACK_OF(X509) * scep_borrowed_stack(apr_pool_t *p);
 
 /**
  * Zeroed memory for a secret (challenge, key, plaintext): wiped with OPENSSL_cleanse when @a p is

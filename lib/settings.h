@@ -20,51 +20,46 @@
  * concerns how a request is answered), ENDPOINT (also <Location>; concerns issuance: enforced by
  * scep-ca, and all sections of one endpoint must agree).
  */
-#define SCEP_SETTINGS(X)                                                                      \
-    X(Engine, FLAG, HOST, "off", 0, 0, "",                                                    \
-      "Answer the NDES addresses in this server")                                             \
-    X(Endpoint, TEXT, SECTION, "", 1, 255, "",                                                \
-      "Name of the endpoint this section belongs to; default the ServerName without port")    \
-    X(Authority, TEXT, ENDPOINT, "default", 1, 64, "",                                        \
-      "Which [authority NAME] of ca.conf issues for the endpoint")                            \
-    X(Connector, TEXT, SERVER, "", 1, 4096, "",                                               \
-      "Where certificates come from: spawn:FILE starts scep-ca with that ca.conf")            \
-    X(CAUser, TEXT, SERVER, "", 1, 255, "",                                                   \
-      "The user scep-ca runs as; must not be httpd's User; needed when httpd starts as root") \
-    X(CAProgram, TEXT, SERVER, "", 1, 4096, "",                                               \
-      "The scep-ca to start; default the installed one")                                      \
-    X(CATimeout, NUMBER, SERVER, "30", 1, 600, "",                                            \
-      "Seconds until an answer from scep-ca is given up")                                     \
-    X(Admin, FLAG, SERVER, "on", 0, 0, "",                                                    \
-      "Serve the challenge page; off: this httpd never learns the secret that mints")         \
-    X(MaxMessage, NUMBER, SECTION, "65536", 1024, 1048576, "",                                \
-      "Largest request in bytes, as DER")                                                     \
-    X(MinimumHash, WORD, ENDPOINT, "sha1", 0, 0, "sha1|sha256|sha384|sha512",                 \
-      "Weakest digest accepted in a request's signatures")                                    \
-    X(HashAlgorithm, WORD, SECTION, "sha256", 0, 0, "sha1|sha256|sha384|sha512",              \
-      "Digest of an answer where the request dictates none")                                  \
-    X(Compatibility, WORD, SECTION, "ndes", 0, 0, "ndes|rfc8894",                             \
-      "Whose habits to follow where NDES and RFC 8894 differ")                                \
-    X(ResponseChain, WORD, SECTION, "none", 0, 0, "none|chain|full",                          \
-      "What follows the device's certificate in an answer: nothing, the issuing CA, "         \
-      "or the chain with its root")                                                           \
-    X(Thumbprint, WORD, SECTION, "md5", 0, 0, "md5|sha1|sha256",                              \
-      "Digest of the CA thumbprint shown on the challenge page")                              \
-    X(PasswordVDir, TEXT, HOST, "CertSrv/mscep_admin", 1, 255, "",                            \
-      "Path of the challenge page, without the leading slash; letter case is ignored")        \
-    X(EnforcePassword, FLAG, ENDPOINT, "on", 0, 0, "",                                        \
-      "A challenge is required to enrol. Off lets anybody who reaches the server enrol")      \
-    X(PasswordMax, NUMBER, ENDPOINT, "5", 1, 1000000, "",                                     \
-      "Unused challenges kept at one time")                                                   \
-    X(PasswordValidity, NUMBER, ENDPOINT, "60", 1, 525600, "",                                \
-      "Minutes a challenge is good for")                                                      \
-    X(PasswordLength, NUMBER, ENDPOINT, "8", 8, 64, "",                                       \
-      "Random bytes of a challenge; it is shown as twice as many hex digits")                 \
-    X(SignatureTemplate, TEMPLATE, ENDPOINT, "IPSECIntermediateOffline", 1, 64, "",           \
-      "Template for a request whose key usage is digitalSignature alone")                     \
-    X(EncryptionTemplate, TEMPLATE, ENDPOINT, "IPSECIntermediateOffline", 1, 64, "",          \
-      "Template for a request whose key usage is keyEncipherment alone")                      \
-    X(GeneralPurposeTemplate, TEMPLATE, ENDPOINT, "IPSECIntermediateOffline", 1, 64, "",      \
+#define SCEP_SETTINGS(X)                                                                           \
+    X(Engine, FLAG, HOST, "off", 0, 0, "", "Answer the NDES addresses in this server")             \
+    X(Endpoint, TEXT, SECTION, "", 1, 255, "",                                                     \
+      "Name of the endpoint this section belongs to; default the ServerName without port")         \
+    X(Authority, TEXT, ENDPOINT, "default", 1, 64, "",                                             \
+      "Which [authority NAME] of ca.conf issues for the endpoint")                                 \
+    X(Connector, TEXT, SERVER, "", 1, 4096, "",                                                    \
+      "Where certificates come from: spawn:FILE starts scep-ca with that ca.conf")                 \
+    X(CAUser, TEXT, SERVER, "", 1, 255, "",                                                        \
+      "The user scep-ca runs as; must not be httpd's User; needed when httpd starts as root")      \
+    X(CAProgram, TEXT, SERVER, "", 1, 4096, "", "The scep-ca to start; default the installed one") \
+    X(CATimeout, NUMBER, SERVER, "30", 1, 600, "",                                                 \
+      "Seconds until an answer from scep-ca is given up")                                          \
+    X(Admin, FLAG, SERVER, "on", 0, 0, "",                                                         \
+      "Serve the challenge page; off: this httpd never learns the secret that mints")              \
+    X(MaxMessage, NUMBER, SECTION, "65536", 1024, 1048576, "", "Largest request in bytes, as DER") \
+    X(MinimumHash, WORD, ENDPOINT, "sha1", 0, 0, "sha1|sha256|sha384|sha512",                      \
+      "Weakest digest accepted in a request's signatures")                                         \
+    X(HashAlgorithm, WORD, SECTION, "sha256", 0, 0, "sha1|sha256|sha384|sha512",                   \
+      "Digest of an answer where the request dictates none")                                       \
+    X(Compatibility, WORD, SECTION, "ndes", 0, 0, "ndes|rfc8894",                                  \
+      "Whose habits to follow where NDES and RFC 8894 differ")                                     \
+    X(ResponseChain, WORD, SECTION, "none", 0, 0, "none|chain|full",                               \
+      "What follows the device's certificate in an answer: nothing, the issuing CA, "              \
+      "or the chain with its root")                                                                \
+    X(Thumbprint, WORD, SECTION, "md5", 0, 0, "md5|sha1|sha256",                                   \
+      "Digest of the CA thumbprint shown on the challenge page")                                   \
+    X(PasswordVDir, TEXT, HOST, "CertSrv/mscep_admin", 1, 255, "",                                 \
+      "Path of the challenge page, without the leading slash; letter case is ignored")             \
+    X(EnforcePassword, FLAG, ENDPOINT, "on", 0, 0, "",                                             \
+      "A challenge is required to enrol. Off lets anybody who reaches the server enrol")           \
+    X(PasswordMax, NUMBER, ENDPOINT, "5", 1, 1000000, "", "Unused challenges kept at one time")    \
+    X(PasswordValidity, NUMBER, ENDPOINT, "60", 1, 525600, "", "Minutes a challenge is good for")  \
+    X(PasswordLength, NUMBER, ENDPOINT, "8", 8, 64, "",                                            \
+      "Random bytes of a challenge; it is shown as twice as many hex digits")                      \
+    X(SignatureTemplate, TEMPLATE, ENDPOINT, "IPSECIntermediateOffline", 1, 64, "",                \
+      "Template for a request whose key usage is digitalSignature alone")                          \
+    X(EncryptionTemplate, TEMPLATE, ENDPOINT, "IPSECIntermediateOffline", 1, 64, "",               \
+      "Template for a request whose key usage is keyEncipherment alone")                           \
+    X(GeneralPurposeTemplate, TEMPLATE, ENDPOINT, "IPSECIntermediateOffline", 1, 64, "",           \
       "Template for every other request")
 
 typedef enum scep_setting {

@@ -52,16 +52,17 @@ typedef enum scep_verb {
  * respawn: 0 where the parent waits for READY or FAILED; otherwise it does not: scep-ca waits
  * respawn - 1 seconds before it loads anything, and logs and damps a failed start by itself.
  */
-#define SCEP_WIRE_CONFIGURE(F)                                                                \
-    F(U32, worker_uid) F(TEXT, user) F(BYTES, enrol_secret) F(BYTES, mint_secret)             \
-    F(U32, timeout) F(U32, in_flight) F(U32, respawn) F(LIST, endpoints, endpoint)
+#define SCEP_WIRE_CONFIGURE(F)                                                                   \
+    F(U32, worker_uid)                                                                           \
+    F(TEXT, user) F(BYTES, enrol_secret) F(BYTES, mint_secret) F(U32, timeout) F(U32, in_flight) \
+        F(U32, respawn) F(LIST, endpoints, endpoint)
 
 #define SCEP_WIRE_CERT(F) F(BYTES, der)
 
 /* What everybody may know of an endpoint; chain: the issuing CA first, the root last. */
-#define SCEP_WIRE_PUBLIC(F)                                                                   \
-    F(TEXT, endpoint) F(U64, generation) F(BYTES, sign_cert) F(BYTES, decrypt_cert)           \
-    F(LIST, chain, cert)
+#define SCEP_WIRE_PUBLIC(F) \
+    F(TEXT, endpoint)       \
+    F(U64, generation) F(BYTES, sign_cert) F(BYTES, decrypt_cert) F(LIST, chain, cert)
 
 #define SCEP_WIRE_READY(F) F(LIST, endpoints, public)
 #define SCEP_WIRE_FAILED(F) F(TEXT, detail)
@@ -70,25 +71,23 @@ typedef enum scep_verb {
 #define SCEP_WIRE_HELLO(F) F(BYTES, enrol_secret) F(BYTES, mint_secret)
 
 /* The keys as PKCS#8 DER. */
-#define SCEP_WIRE_IDENTITIES(F)                                                               \
-    F(LIST, endpoint, public) F(BYTES, sign_key) F(BYTES, decrypt_key)
+#define SCEP_WIRE_IDENTITIES(F) F(LIST, endpoint, public) F(BYTES, sign_key) F(BYTES, decrypt_key)
 
 /* peer: the device's address, for the audit line. */
-#define SCEP_WIRE_ENROL(F)                                                                    \
+#define SCEP_WIRE_ENROL(F) \
     F(TEXT, endpoint) F(U32, message_type) F(BYTES, transaction_id) F(BYTES, csr) F(TEXT, peer)
 
 /*
  * status: scep_wire_status; code: a scep_code where refused; detail: for httpd's error log;
  * certificate: DER where issued; generation: of the endpoint's identities now.
  */
-#define SCEP_WIRE_VERDICT(F)                                                                  \
+#define SCEP_WIRE_VERDICT(F) \
     F(U32, status) F(U32, code) F(TEXT, detail) F(BYTES, certificate) F(U64, generation)
 
 #define SCEP_WIRE_MINT(F) F(TEXT, endpoint) F(TEXT, user) F(TEXT, peer)
 
 /* outcome: scep_wire_mint_outcome; expires: seconds since 1970; minutes: as configured. */
-#define SCEP_WIRE_MINTED(F)                                                                   \
-    F(U32, outcome) F(TEXT, challenge) F(U64, expires) F(U32, minutes)
+#define SCEP_WIRE_MINTED(F) F(U32, outcome) F(TEXT, challenge) F(U64, expires) F(U32, minutes)
 
 #define SCEP_WIRE_REFUSED(F) F(U32, code) F(TEXT, detail)
 
@@ -106,21 +105,21 @@ typedef enum scep_wire_mint_outcome {
 } scep_wire_mint_outcome;
 
 /* X(name, fields): leaves before those that list them. */
-#define SCEP_WIRE_STRUCTS(X)                                                                  \
-    X(setting, SCEP_WIRE_SETTING)                                                             \
-    X(endpoint, SCEP_WIRE_ENDPOINT)                                                           \
-    X(endpoint_name, SCEP_WIRE_ENDPOINT_NAME)                                                 \
-    X(configure, SCEP_WIRE_CONFIGURE)                                                         \
-    X(cert, SCEP_WIRE_CERT)                                                                   \
-    X(public, SCEP_WIRE_PUBLIC)                                                               \
-    X(ready, SCEP_WIRE_READY)                                                                 \
-    X(failed, SCEP_WIRE_FAILED)                                                               \
-    X(hello, SCEP_WIRE_HELLO)                                                                 \
-    X(identities, SCEP_WIRE_IDENTITIES)                                                       \
-    X(enrol, SCEP_WIRE_ENROL)                                                                 \
-    X(verdict, SCEP_WIRE_VERDICT)                                                             \
-    X(mint, SCEP_WIRE_MINT)                                                                   \
-    X(minted, SCEP_WIRE_MINTED)                                                               \
+#define SCEP_WIRE_STRUCTS(X)                  \
+    X(setting, SCEP_WIRE_SETTING)             \
+    X(endpoint, SCEP_WIRE_ENDPOINT)           \
+    X(endpoint_name, SCEP_WIRE_ENDPOINT_NAME) \
+    X(configure, SCEP_WIRE_CONFIGURE)         \
+    X(cert, SCEP_WIRE_CERT)                   \
+    X(public, SCEP_WIRE_PUBLIC)               \
+    X(ready, SCEP_WIRE_READY)                 \
+    X(failed, SCEP_WIRE_FAILED)               \
+    X(hello, SCEP_WIRE_HELLO)                 \
+    X(identities, SCEP_WIRE_IDENTITIES)       \
+    X(enrol, SCEP_WIRE_ENROL)                 \
+    X(verdict, SCEP_WIRE_VERDICT)             \
+    X(mint, SCEP_WIRE_MINT)                   \
+    X(minted, SCEP_WIRE_MINTED)               \
     X(refused, SCEP_WIRE_REFUSED)
 
 /* struct scep_wire_NAME: U32 uint32_t, U64 uint64_t, TEXT const char * (never NULL after
@@ -134,9 +133,9 @@ typedef enum scep_wire_mint_outcome {
 #define SCEP_WIRE_MEMBER_LIST(name, element) apr_array_header_t *name;
 
 #include <apr_tables.h>
-#define X(name, fields)                                                                       \
-    typedef struct scep_wire_##name {                                                         \
-        fields(SCEP_WIRE_MEMBER)                                                              \
+#define X(name, fields)               \
+    typedef struct scep_wire_##name { \
+        fields(SCEP_WIRE_MEMBER)      \
     } scep_wire_##name;
 SCEP_WIRE_STRUCTS(X)
 #undef X
@@ -148,10 +147,10 @@ SCEP_WIRE_STRUCTS(X)
  * scep_wire_get_NAME(out, body, p): INTERNAL where @a body is not exactly such a structure.
  *   Texts are copied into @a p, BYTES are views of @a body.
  */
-#define X(name, fields)                                                                       \
-    SCEP_API scep_bytes scep_wire_put_##name(scep_verb verb, const scep_wire_##name *value,   \
-                                             apr_pool_t *p);                                  \
-    SCEP_API SCEP_MUST const scep_err *scep_wire_get_##name(scep_wire_##name *out,            \
+#define X(name, fields)                                                                     \
+    SCEP_API scep_bytes scep_wire_put_##name(scep_verb verb, const scep_wire_##name *value, \
+                                             apr_pool_t *p);                                \
+    SCEP_API SCEP_MUST const scep_err *scep_wire_get_##name(scep_wire_##name *out,          \
                                                             scep_bytes body, apr_pool_t *p);
 SCEP_WIRE_STRUCTS(X)
 #undef X

@@ -107,9 +107,10 @@ print "Content-Type: text/plain\r\n\r\n";
 my $frame = sub { "SCEP" . pack('CCnN', 1, $_[0], 0, length $_[1]) . $_[1] };
 my $bytes = sub { pack('N', length $_[0]) . $_[0] };
 my $hello  = $frame->(5, $bytes->("\0" x 32) . $bytes->("\0" x 32));
+my $device = $frame->(5, $bytes->("\0" x 32) . $bytes->(''));
 my $bundle = $frame->(6, $bytes->('scep.test'));
 my $mint   = $frame->(8, $bytes->('scep.test') . $bytes->('admin') . $bytes->('127.0.0.1'));
-for my $what ($hello, $bundle, $mint, "$hello$bundle", "$hello$mint", 'GET / HTTP/1.0', "SCEP\1") {
+for my $what ($hello, $device, $bundle, $mint, "$device$bundle", "$hello$mint", 'GET / HTTP/1.0', "SCEP\1") {
     my $s = IO::Socket::UNIX->new(Peer => 'SOCKET') or do { print "no connection: $!\n"; next };
     local $SIG{PIPE} = 'IGNORE';
     local $SIG{ALRM} = sub { die "open\n" };
@@ -129,7 +130,7 @@ END
     my @closed = grep { /^(?:closed|no connection)/ } @lines;
     my @got    = grep { /^(?:answered|left open)/ } @lines;
     is_deeply(\@got, [], 'whatever it sends to the socket, it gets nothing') or diag($called->{body});
-    is(scalar @closed, 7, 'every connection was closed') or diag($called->{body});
+    is(scalar @closed, 8, 'every connection was closed') or diag($called->{body});
     ok(!grep({ /memory/ } @lines), 'it cannot read the memory of the daemon that started it');
     my @sockets = grep { /^fd \d+ socket:/ && !/^fd [012] / } @lines;
     # mod_cgid's own connection to the worker is its standard output.

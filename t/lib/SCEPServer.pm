@@ -218,7 +218,8 @@ sub configtest { return $_[0]->httpd('-t') }
 sub start {
     my ($self, @args) = @_;
     my $started = $self->httpd(@args, '-k', 'start');
-    return "httpd -k start: $started->{output}" if $started->{status} != 0;
+    # What the second half of the start found wrong stands in the log only.
+    return "httpd -k start: $started->{output}" . $self->log_tail if $started->{status} != 0;
     return $self->wait_until_up;
 }
 

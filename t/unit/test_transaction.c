@@ -326,8 +326,7 @@ Suite *transaction_suite(void)
     tcase_add_test(cases, every_part_of_the_identity_makes_another_owner);
     tcase_add_test(cases, a_serial_number_that_exists_is_refused_and_nothing_of_the_job_stays);
     tcase_add_test(cases, a_transaction_cannot_name_another_certificate);
-    tcase_add_test(cases,
-                   an_ended_transaction_is_no_answer_and_forgotten_when_its_time_is_over);
+    tcase_add_test(cases, an_ended_transaction_is_no_answer_and_forgotten_when_its_time_is_over);
     tcase_add_test(cases, a_sweep_goes_on_until_all_that_ended_is_gone);
     tcase_add_test(cases, chores_remove_what_ended_and_stop);
     tcase_add_test(cases, the_inventory_tells_what_the_certificate_says);

@@ -1,0 +1,425 @@
+/* The workers' socket: who may speak, what is answered, and how it ends. */
+#include "suite.h"
+
+#include "server.h"
+
+#include <apr_strings.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static const unsigned char enrol_bytes[SCEP_WIRE_SECRET] = "enrol secret enrol secret enrol";
+static const unsigned char mint_bytes[SCEP_WIRE_SECRET] = "mint secret mint secret mint se";
+static const unsigned char other_bytes[SCEP_WIRE_SECRET] = "some other secret";
+
+static scep_bytes enrol_secret = { enrol_bytes, SCEP_WIRE_SECRET };
+static scep_bytes mint_secret = { mint_bytes, SCEP_WIRE_SECRET };
+static scep_bytes other_secret = { other_bytes, SCEP_WIRE_SECRET };
+
+static struct {
+    char folder[64], path[96];
+    int control; /* our end */
+    server_options options;
+    office office;
+    apr_pool_t *pool; /* the server's own */
+    pthread_t thread;
+    bool running, in_order;
+} up;
+
+static apr_time_t soon(void)
+{
+    return apr_time_now() + apr_time_from_sec(10);
+}
+
+/* One endpoint, "e", whose keys can be asked for: all that is needed to see a call answered. */
+static void make_office(void)
+{
+    static office_authority authority;
+    static office_endpoint endpoint;
+    static conf_authority section;
+    static connector local;
+    const fixture_ca *ca = fixture_ca_get();
+
+    section.name = "default";
+    local.chain = scep_borrowed_stack(up.pool);
+    FIXTURE_MUST(sk_X509_push(local.chain, ca->root));
+    authority = (office_authority){ &section, &local, ca->ra, 7 };
+    endpoint = (office_endpoint){ .name = "e", .authority = &authority };
+    up.office.authorities = apr_array_make(up.pool, 1, sizeof(office_authority *));
+    up.office.endpoints = apr_array_make(up.pool, 1, sizeof(office_endpoint *));
+    APR_ARRAY_PUSH(up.office.authorities, office_authority *) = &authority;
+    APR_ARRAY_PUSH(up.office.endpoints, office_endpoint *) = &endpoint;
+}
+
+static void make_sockets(void)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int pair[2];
+
+    strcpy(up.folder, "/tmp/scep-server.XXXXXX");
+    FIXTURE_MUST(mkdtemp(up.folder));
+    FIXTURE_MUST(snprintf(up.path, sizeof(up.path), "%s/s", up.folder) > 0);
+    memcpy(address.sun_path, up.path, sizeof(up.path));
+    up.options.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    FIXTURE_MUST(bind(up.options.listener, (struct sockaddr *)&address, sizeof(address)) == 0);
+    FIXTURE_MUST(listen(up.options.listener, 64) == 0);
+    FIXTURE_MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    up.control = pair[0];
+    up.options.control = pair[1];
+}
+
+static void set_up(void)
+{
+    memset(&up, 0, sizeof(up));
+    FIXTURE_MUST(apr_pool_create_ex(&up.pool, NULL, NULL, NULL) == APR_SUCCESS);
+    make_office();
+    make_sockets();
+    up.options.worker_uid = geteuid();
+    up.options.enrol_secret = enrol_secret;
+    up.options.mint_secret = mint_secret;
+    up.options.in_flight = 8;
+    up.options.timeout = apr_time_from_sec(5);
+}
+
+static void *serve(void *data)
+{
+    up.in_order = server_run(&up.office, &up.options, up.pool) == NULL;
+    return data;
+}
+
+static void start(void)
+{
+    sigset_t term;
+
+    /* for the whole process, as main() does before it starts threads */
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    FIXTURE_MUST(pthread_sigmask(SIG_BLOCK, &term, NULL) == 0);
+    FIXTURE_MUST(pthread_create(&up.thread, NULL, serve, NULL) == 0);
+    up.running = true;
+}
+
+static void wait_for_end(void)
+{
+    FIXTURE_MUST(pthread_join(up.thread, NULL) == 0);
+    up.running = false;
+    ck_assert_msg(up.in_order, "%s: ended out of order", row);
+}
+
+static void tear_down(void)
+{
+    if (up.control >= 0)
+        close(up.control);
+    if (up.running)
+        wait_for_end();
+    close(up.options.listener);
+    close(up.options.control);
+    unlink(up.path);
+    rmdir(up.folder);
+    apr_pool_destroy(up.pool);
+}
+
+static int dial(void)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    memcpy(address.sun_path, up.path, sizeof(up.path));
+    FIXTURE_MUST(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+    return fd;
+}
+
+/* What comes back: a verb, 0 for a closed connection. */
+static int answer(int fd, scep_bytes *body)
+{
+    int verb = 0;
+    const scep_err *err = scep_wire_read(fd, &verb, body, soon(), p);
+
+    ck_assert_msg(!err || !strstr(err->detail, "in time"), "%s: no answer", row);
+    return err ? 0 : verb;
+}
+
+static int ask(int fd, scep_bytes frame, scep_bytes *body)
+{
+    return scep_wire_write(fd, frame, soon(), p) ? 0 : answer(fd, body);
+}
+
+static int greet(int fd, scep_bytes enrol, scep_bytes mint)
+{
+    scep_wire_hello hello = { enrol, mint };
+    scep_bytes body;
+
+    return ask(fd, scep_wire_put_hello(SCEP_VERB_HELLO, &hello, p), &body);
+}
+
+static scep_bytes bundle_frame(const char *endpoint)
+{
+    return scep_wire_put_endpoint_name(SCEP_VERB_BUNDLE, &(scep_wire_endpoint_name){ endpoint }, p);
+}
+
+static scep_bytes enrol_frame(void)
+{
+    return scep_wire_put_enrol(SCEP_VERB_ENROL, &(scep_wire_enrol){ .endpoint = "e" }, p);
+}
+
+static scep_bytes mint_frame(void)
+{
+    return scep_wire_put_mint(SCEP_VERB_MINT, &(scep_wire_mint){ "none", "user", "::1" }, p);
+}
+
+static int welcomed(void)
+{
+    int fd = dial();
+
+    ck_assert_int_eq(greet(fd, enrol_secret, mint_secret), SCEP_VERB_WELCOME);
+    return fd;
+}
+
+static int refused_code(int verb, scep_bytes body)
+{
+    scep_wire_refused refused;
+
+    ck_assert_msg(verb == SCEP_VERB_REFUSED, "%s: verb %d", row, verb);
+    assert_ok(scep_wire_get_refused(&refused, body, p));
+    return (int)refused.code;
+}
+
+/* ---- who may speak ---- */
+
+static const struct {
+    const char *what;
+    const scep_bytes *enrol, *mint; /* NULL: empty */
+    bool mint_closed;               /* this server has no secret that mints */
+    bool welcome, mints;
+} greetings[] = {
+    { "both secrets", &enrol_secret, &mint_secret, false, true, true },
+    { "enrol alone", &enrol_secret, NULL, false, true, false },
+    { "mint alone", NULL, &mint_secret, false, false, false },
+    { "none", NULL, NULL, false, false, false },
+    { "another enrol secret", &other_secret, &mint_secret, false, false, false },
+    { "another mint secret", &enrol_secret, &other_secret, false, false, false },
+    { "the one for the other", &mint_secret, &enrol_secret, false, false, false },
+    { "mint where nobody may", &enrol_secret, &mint_secret, true, true, false },
+    { "no mint where nobody may", &enrol_secret, NULL, true, true, false },
+};
+
+START_TEST(each_verb_is_opened_by_its_own_secret)
+{
+    const scep_bytes none = { NULL, 0 };
+    int fd, verb;
+    scep_bytes body;
+
+    row = greetings[_i].what;
+    if (greetings[_i].mint_closed)
+        up.options.mint_secret = none;
+    start();
+    fd = dial();
+    verb = greet(fd, greetings[_i].enrol ? *greetings[_i].enrol : none,
+                 greetings[_i].mint ? *greetings[_i].mint : none);
+    ck_assert_msg(verb == (greetings[_i].welcome ? SCEP_VERB_WELCOME : 0), "%s: %d", row, verb);
+    if (greetings[_i].welcome) {
+        ck_assert_int_eq(ask(fd, bundle_frame("e"), &body), SCEP_VERB_IDENTITIES);
+        verb = ask(fd, mint_frame(), &body);
+        /* refused either way, as there is no such endpoint; but by whom? */
+        ck_assert_int_eq(refused_code(verb, body), SCEP_REFUSED);
+        ck_assert_msg(!strstr((const char *)body.data + 8, "may not mint") == greetings[_i].mints,
+                      "%s: minting", row);
+    }
+    close(fd);
+}
+END_TEST
+
+START_TEST(another_user_is_turned_away)
+{
+    int fd;
+
+    up.options.worker_uid = geteuid() + 1;
+    start();
+    fd = dial();
+    ck_assert_int_eq(greet(fd, enrol_secret, mint_secret), 0);
+    close(fd);
+}
+END_TEST
+
+static const struct {
+    const char *what;
+    const char *bytes;
+    size_t len;
+    bool greeted;
+} rubbish[] = {
+    { "no frame", "GET / HTTP/1.1\r\n\r\n", 18, false },
+    { "no frame after the greeting", "GET / HTTP/1.1\r\n\r\n", 18, true },
+    { "a call before the greeting", "SCEP\1\6\0\0\0\0\0\5\0\0\0\1e", 17, false },
+    { "an empty greeting", "SCEP\1\5\0\0\0\0\0\0", 12, false },
+    { "too long", "SCEP\1\7\0\0\xff\xff\xff\xff", 12, true },
+    { "a bundle without a name", "SCEP\1\6\0\0\0\0\0\0", 12, true },
+    { "an enrolment cut short", "SCEP\1\7\0\0\0\0\0\5\0\0\0\1e", 17, true },
+};
+
+START_TEST(rubbish_ends_the_connection_and_never_the_server)
+{
+    int fd, good;
+    scep_bytes body;
+
+    row = rubbish[_i].what;
+    start();
+    good = welcomed();
+    fd = rubbish[_i].greeted ? welcomed() : dial();
+    FIXTURE_MUST(send(fd, rubbish[_i].bytes, rubbish[_i].len, MSG_NOSIGNAL) ==
+                 (ssize_t)rubbish[_i].len);
+    ck_assert_msg(answer(fd, &body) == 0, "%s: answered", row);
+    ck_assert_int_eq(ask(good, bundle_frame("e"), &body), SCEP_VERB_IDENTITIES);
+    close(fd);
+    close(good);
+}
+END_TEST
+
+START_TEST(an_unknown_verb_or_endpoint_is_refused_and_the_connection_goes_on)
+{
+    scep_bytes body;
+    int fd, verb;
+
+    start();
+    fd = welcomed();
+    verb = ask(fd, scep_wire_put_empty((scep_verb)77, p), &body);
+    ck_assert_int_eq(refused_code(verb, body), SCEP_REFUSED);
+    verb = ask(fd, scep_wire_put_empty(SCEP_VERB_DRAIN, p), &body);
+    ck_assert_int_eq(refused_code(verb, body), SCEP_REFUSED);
+    verb = ask(fd, bundle_frame("other"), &body);
+    ck_assert_int_eq(refused_code(verb, body), SCEP_REFUSED);
+    ck_assert_int_eq(ask(fd, bundle_frame("E"), &body), SCEP_VERB_IDENTITIES);
+    close(fd);
+}
+END_TEST
+
+/* ---- too many, too late ---- */
+
+START_TEST(calls_above_the_limit_or_past_the_deadline_are_told_to_come_later)
+{
+    scep_wire_verdict verdict;
+    scep_bytes body;
+    int fd, verb;
+
+    row = _i ? "deadline" : "limit";
+    if (_i)
+        up.options.timeout = 0;
+    else
+        up.options.in_flight = 0;
+    start();
+    fd = welcomed();
+    ck_assert_int_eq(ask(fd, enrol_frame(), &body), SCEP_VERB_VERDICT);
+    assert_ok(scep_wire_get_verdict(&verdict, body, p));
+    ck_assert_int_eq(verdict.status, SCEP_STATUS_LATER);
+    ck_assert_uint_eq(verdict.generation, 7);
+    verb = ask(fd, bundle_frame("e"), &body);
+    ck_assert_int_eq(refused_code(verb, body), SCEP_UNAVAILABLE);
+    close(fd);
+}
+END_TEST
+
+/* ---- the end ---- */
+
+typedef enum ending { DRAIN, HTTPD_ENDS, TERMINATED } ending;
+
+static void end_it(ending how)
+{
+    if (how == DRAIN) {
+        assert_ok(scep_wire_write(up.control, scep_wire_put_empty(SCEP_VERB_DRAIN, p), soon(), p));
+    } else if (how == HTTPD_ENDS) {
+        close(up.control);
+        up.control = -1;
+    } else {
+        FIXTURE_MUST(kill(getpid(), SIGTERM) == 0);
+    }
+}
+
+START_TEST(idle_connections_are_closed_at_once_and_the_server_ends)
+{
+    static const char *const names[] = { "drain", "httpd ends", "terminated" };
+    apr_time_t begun;
+    int greeted, silent;
+    scep_bytes body;
+
+    row = names[_i];
+    start();
+    silent = dial();
+    greeted = welcomed();
+    begun = apr_time_now();
+    end_it((ending)_i);
+    ck_assert_int_eq(answer(greeted, &body), 0);
+    ck_assert_int_eq(answer(silent, &body), 0);
+    wait_for_end();
+    ck_assert_int_lt(apr_time_now() - begun, apr_time_from_sec(2));
+    close(greeted);
+    close(silent);
+}
+END_TEST
+
+typedef struct caller {
+    int fd;
+    int asked, answered;
+    scep_bytes frame;
+} caller;
+
+static void *call_until_closed(void *data)
+{
+    caller *c = data;
+    apr_pool_t *own;
+    scep_bytes body;
+    int verb;
+
+    FIXTURE_MUST(apr_pool_create_ex(&own, NULL, NULL, NULL) == APR_SUCCESS);
+    while (!scep_wire_write(c->fd, c->frame, soon(), own)) {
+        c->asked++;
+        if (scep_wire_read(c->fd, &verb, &body, soon(), own) || verb != SCEP_VERB_IDENTITIES)
+            break;
+        c->answered++;
+        apr_pool_clear(own);
+    }
+    apr_pool_destroy(own);
+    return NULL;
+}
+
+/* The worker whose write succeeded never repeats a mint; so it must get its answer. */
+START_TEST(a_call_that_could_be_written_is_answered_while_draining)
+{
+    caller callers[6];
+    pthread_t threads[6];
+
+    start();
+    for (int i = 0; i < 6; i++) {
+        callers[i] = (caller){ welcomed(), 0, 0, bundle_frame("e") };
+        FIXTURE_MUST(pthread_create(&threads[i], NULL, call_until_closed, &callers[i]) == 0);
+    }
+    usleep(10000);
+    end_it(DRAIN);
+    for (int i = 0; i < 6; i++) {
+        FIXTURE_MUST(pthread_join(threads[i], NULL) == 0);
+        ck_assert_int_gt(callers[i].asked, 0);
+        ck_assert_int_eq(callers[i].answered, callers[i].asked);
+        close(callers[i].fd);
+    }
+    wait_for_end();
+}
+END_TEST
+
+static void add_tests(TCase *cases)
+{
+    tcase_add_checked_fixture(cases, set_up, tear_down);
+    tcase_add_loop_test(cases, each_verb_is_opened_by_its_own_secret, 0, ROWS(greetings));
+    tcase_add_test(cases, another_user_is_turned_away);
+    tcase_add_loop_test(cases, rubbish_ends_the_connection_and_never_the_server, 0, ROWS(rubbish));
+    tcase_add_test(cases, an_unknown_verb_or_endpoint_is_refused_and_the_connection_goes_on);
+    tcase_add_loop_test(cases, calls_above_the_limit_or_past_the_deadline_are_told_to_come_later, 0,
+                        2);
+    tcase_add_loop_test(cases, idle_connections_are_closed_at_once_and_the_server_ends, 0, 3);
+    tcase_add_loop_test(cases, a_call_that_could_be_written_is_answered_while_draining, 0, 10);
+}
+
+int main(void)
+{
+    return run_suite("server", add_tests);
+}
