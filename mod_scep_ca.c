@@ -127,15 +127,17 @@ static const scep_err *launch(scep_living *out, generation *g, uint32_t respawn,
     *out = (scep_living){ .control = -1 };
     SCEP_TRY(scep_spawn_run(&out->pid, &out->control, &how, p));
     st->started = apr_time_now();
-    watch(g, out->pid);
     return NULL;
 }
 
-static void make_current(scep_state *st, const scep_living *new)
+static void make_current(generation *g, const scep_living *new)
 {
+    scep_state *st = g->state;
+
     st->living[st->living_count++] = *new;
     st->current = new->pid;
     st->start_at = 0;
+    watch(g, new->pid);
 }
 
 /* Start one without waiting for it: httpd's main loop must go on. */
@@ -155,7 +157,7 @@ static void start_again(generation *g, uint32_t pause)
                      "SCEP0103: scep-ca cannot be started again, the next try is in %d seconds: %s",
                      (int)apr_time_sec(AGAIN_AFTER), err->detail);
     } else {
-        make_current(st, &new);
+        make_current(g, &new);
     }
     apr_pool_destroy(p);
 }
@@ -269,11 +271,13 @@ static const scep_err *start_and_wait(generation *g, apr_pool_t *p)
     err = read_ready(g, new.control, apr_time_now() + READY_TIME, p);
     if (err) {
         close(new.control);
-        (void)kill(new.pid, SIGTERM);
+        /* nobody watches it yet, so it is reaped here */
+        (void)kill(new.pid, SIGKILL);
+        (void)waitpid(new.pid, NULL, 0);
         return err;
     }
     new.ready = true;
-    make_current(g->state, &new);
+    make_current(g, &new);
     g->state->quick_deaths = 0;
     drain_older(g->state, p);
     return NULL;

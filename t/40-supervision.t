@@ -12,8 +12,7 @@ $s->expect_log(
     'SCEP0102: scep-ca .* ended with status 9');
 # -X leaves mod_cgid's socket to a process that may not remove it, the killed parent its file, and
 # mod_cgid tells that its daemon was killed.
-# The scep-ca of a restart that failed may be reaped after httpd has forgotten it (AH00488).
-$s->allow_log(qr/SCEP01\d\d:/, qr/AH01240: /, qr/AH00098: /, qr/AH00488: /, qr/AH01239: /);
+$s->allow_log(qr/SCEP01\d\d:/, qr/AH01240: /, qr/AH00098: /, qr/AH01239: /);
 
 enrols($s, 'an enrolment');
 kill_once($s);
