@@ -37,7 +37,8 @@ static bool read_options(check_options *o, int argc, char **argv)
     return o->conf != NULL;
 }
 
-/* The owner of the folder of an SQLite store, of store.key otherwise; NULL where that is root. */
+/* The owner of the folder of an SQLite store, of store.key otherwise; NULL where the latter is
+ * root's. */
 static const scep_err *store_owner(const char **out, const conf *c, apr_pool_t *p)
 {
     const char *colon = strchr(c->store, ':');
@@ -45,8 +46,9 @@ static const scep_err *store_owner(const char **out, const conf *c, apr_pool_t *
     const char *path = c->store_key;
     const struct passwd *pw;
     struct stat st;
+    bool is_file = !strncmp(c->store, "sqlite3:", 8) && slash > colon;
 
-    if (!strncmp(c->store, "sqlite3:", 8) && slash > colon)
+    if (is_file)
         path = slash == colon + 1 ? "/" : apr_pstrmemdup(p, colon + 1, (size_t)(slash - colon - 1));
     if (stat(path, &st) != 0)
         return scep_fail(p, CONFIG, "%s: %s", path, strerror(errno));
@@ -54,6 +56,12 @@ static const scep_err *store_owner(const char **out, const conf *c, apr_pool_t *
     if (!pw)
         return scep_fail(p, CONFIG, "%s belongs to user %lu, who has no name: give --user", path,
                          (unsigned long)st.st_uid);
+    /* opened by root, the store would be a file that scep-ca's own user cannot open */
+    if (pw->pw_uid == 0 && is_file)
+        return scep_fail(p, CONFIG,
+                         "%s belongs to root: give it to the user that scep-ca runs as (chown -R "
+                         "USER %s), or name that user with --user",
+                         path, path);
     *out = pw->pw_uid == 0 ? NULL : apr_pstrdup(p, pw->pw_name);
     return NULL;
 }

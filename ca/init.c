@@ -188,7 +188,7 @@ static void print_next(const init_plan *plan)
            "  </Location>\n"
            "then: apachectl configtest\n");
     if (!plan->owner && geteuid() == 0)
-        printf("No --owner was given: before httpd starts as root, chown %s/state to the user\n"
+        printf("No --owner was given: before httpd starts as root, chown -R %s/state to the user\n"
                "that SCEPCAUser names.\n",
                plan->out);
 }

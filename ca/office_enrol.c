@@ -31,6 +31,7 @@ typedef struct enrolment {
     bool enforced;              /* EnforcePassword */
     const char *challenge_hash; /* NULL: none was sent, or none is required */
     transaction *transaction;
+    const scep_err *conflict; /* the transactionID belongs to another key */
     bool challenge_good;
     bool uses_challenge;
     X509 *cert;             /* that was made for this request */
@@ -42,8 +43,11 @@ typedef struct enrolment {
 static const scep_err *look_up(store_tx *tx, void *baton)
 {
     enrolment *e = baton;
+    const scep_err *err = transaction_find(tx, e->transaction, &e->certificate);
 
-    SCEP_TRY(transaction_find(tx, e->transaction, &e->certificate));
+    e->conflict = err && err->code == SCEP_REFUSED ? err : NULL;
+    if (err && !e->conflict)
+        return err;
     if (e->certificate.len || !e->challenge_hash)
         return NULL;
     return challenge_check(tx, e->endpoint->name, e->challenge_hash, &e->challenge_good);
@@ -118,6 +122,9 @@ static const scep_err *decide(enrolment *e)
     if (e->repeated)
         return NULL;
     SCEP_TRY(judge(e));
+    /* Not before: without a good challenge nobody learns which transactionIDs there are. */
+    if (e->conflict)
+        return e->conflict;
     SCEP_TRY(submit(e));
     SCEP_TRY(store_run(e->o->store, settle, e, e->p));
     if (!e->repeated)

@@ -136,27 +136,27 @@ const scep_err *store_endpoints(store_tx *tx, apr_array_header_t **names)
     return look(tx, STORE_ENDPOINT_LIST, ARGS(NULL), 1, names);
 }
 
-const scep_err *store_binding_put(store_tx *tx, const char *endpoint, const char *transaction,
-                                  const char *key_hash, apr_int64_t ends, const char **bound)
+const scep_err *store_binding_put(store_tx *tx, const store_transaction *t, const char **bound)
 {
     int rows = 0;
 
-    SCEP_TRY(change(tx, STORE_BINDING_PUT, ARGS(endpoint, transaction, key_hash, &ends), &rows));
-    *bound = key_hash;
+    SCEP_TRY(change(tx, STORE_BINDING_PUT,
+                    ARGS(t->endpoint, t->transaction, t->key_hash, &t->ends, &t->created), &rows));
+    *bound = t->key_hash;
     if (rows == 1)
         return NULL;
-    SCEP_TRY(change(tx, STORE_BINDING_EXTEND, ARGS(&ends, endpoint, transaction, key_hash, &ends),
-                    &rows));
-    SCEP_TRY(store_binding_get(tx, endpoint, transaction, bound));
+    SCEP_TRY(change(tx, STORE_BINDING_EXTEND,
+                    ARGS(&t->ends, t->endpoint, t->transaction, t->key_hash, &t->ends), &rows));
+    SCEP_TRY(store_binding_get(tx, t, bound));
     return *bound ? NULL : scep_fail(tx->pool, UNAVAILABLE, "another node removed the binding");
 }
 
-const scep_err *store_binding_get(store_tx *tx, const char *endpoint, const char *transaction,
-                                  const char **bound)
+const scep_err *store_binding_get(store_tx *tx, const store_transaction *key, const char **bound)
 {
     apr_array_header_t *cells;
 
-    SCEP_TRY(look(tx, STORE_BINDING_GET, ARGS(endpoint, transaction), 1, &cells));
+    SCEP_TRY(look(tx, STORE_BINDING_GET, ARGS(key->endpoint, key->transaction, &key->created), 1,
+                  &cells));
     *bound = cell(cells, 0);
     return NULL;
 }

@@ -102,15 +102,14 @@ typedef struct store_transaction {
 } store_transaction;
 
 /**
- * Bind a transactionID to a public key, for as long as the endpoint remembers it.
+ * Bind a transactionID to a public key until t->ends; a binding that ended by t->created gives way.
  * @param bound the key hash it is bound to now: this one, or the one that came first
  */
-SCEP_MUST const scep_err *store_binding_put(store_tx *tx, const char *endpoint,
-                                            const char *transaction, const char *key_hash,
-                                            apr_int64_t ends, const char **bound);
-/** @param bound NULL: not bound */
-SCEP_MUST const scep_err *store_binding_get(store_tx *tx, const char *endpoint,
-                                            const char *transaction, const char **bound);
+SCEP_MUST const scep_err *store_binding_put(store_tx *tx, const store_transaction *t,
+                                            const char **bound);
+/** @param key its created: now. @param bound NULL: not bound, or no longer */
+SCEP_MUST const scep_err *store_binding_get(store_tx *tx, const store_transaction *key,
+                                            const char **bound);
 
 /**
  * @param t one that ended by t->created is replaced: the request is new then

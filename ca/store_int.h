@@ -36,11 +36,13 @@
                     " ON CONFLICT DO NOTHING")                                                  \
     X(ENDPOINT_LIST, "SELECT name FROM scep_endpoint ORDER BY name")                            \
     X(BINDING_PUT, "INSERT INTO scep_binding (endpoint, transaction_id, key_hash, ends)"        \
-                   " VALUES (%s, %s, %s, %lld) ON CONFLICT DO NOTHING")                         \
+                   " VALUES (%s, %s, %s, %lld) ON CONFLICT (endpoint, transaction_id)"          \
+                   " DO UPDATE SET key_hash = excluded.key_hash, ends = excluded.ends"          \
+                   " WHERE scep_binding.ends <= %lld")                                          \
     X(BINDING_EXTEND, "UPDATE scep_binding SET ends = %lld WHERE endpoint = %s"                 \
                       " AND transaction_id = %s AND key_hash = %s AND ends < %lld")             \
     X(BINDING_GET, "SELECT key_hash FROM scep_binding WHERE endpoint = %s"                      \
-                   " AND transaction_id = %s")                                                  \
+                   " AND transaction_id = %s AND ends > %lld")                                  \
     X(BINDING_SWEEP, "DELETE FROM scep_binding WHERE (endpoint, transaction_id) IN"             \
                      " (SELECT endpoint, transaction_id FROM scep_binding WHERE ends < %lld"    \
                      " ORDER BY ends LIMIT %lld)")                                              \

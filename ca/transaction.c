@@ -42,7 +42,7 @@ const scep_err *transaction_find(store_tx *tx, const transaction *t, scep_bytes 
     const char *bound, *authority, *serial;
 
     *certificate = (scep_bytes){ NULL, 0 };
-    SCEP_TRY(store_binding_get(tx, t->row.endpoint, t->row.transaction, &bound));
+    SCEP_TRY(store_binding_get(tx, &t->row, &bound));
     SCEP_TRY(check_key(tx, t, bound));
     SCEP_TRY(store_transaction_get(tx, &t->row, &authority, &serial));
     if (!serial)
@@ -60,8 +60,7 @@ const scep_err *transaction_record(store_tx *tx, const transaction *t, bool *don
     const store_transaction *row = &t->row;
     const char *bound;
 
-    SCEP_TRY(
-        store_binding_put(tx, row->endpoint, row->transaction, row->key_hash, row->ends, &bound));
+    SCEP_TRY(store_binding_put(tx, row, &bound));
     SCEP_TRY(check_key(tx, t, bound));
     return store_transaction_put(tx, row, done);
 }

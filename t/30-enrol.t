@@ -177,6 +177,12 @@ my $other_key = enrol(
     transaction_id => $first->{request}{transaction_id},
     subject        => 'CN=thief');
 failed($other_key, 2, 'the same transactionID with another key is refused');
+my $guess = enrol(
+    key            => $second_key,
+    challenge      => undef,
+    transaction_id => $first->{request}{transaction_id},
+    subject        => 'CN=thief');
+failed($guess, 2, 'S-22 without a challenge it is as if nobody had it', qr/0x80096004/i);
 is($s->again($first)->{serial}, $first->{serial}, 'the first is still answered');
 
 my $wrong = enrol(challenge => '0123456789ABCDEF', subject => 'CN=wrong');

@@ -147,29 +147,56 @@ END_TEST
 
 static const scep_err *binding_words(store_tx *tx, void *baton)
 {
+    store_transaction t = { "e", "t", "k", "c", "authority", "01", 1, 100 };
+    store_transaction rival = { "e", "t", "other", "c", "authority", "02", 99, 900 };
     const char *bound;
     int removed;
 
-    OK(store_binding_get(tx, "e", "t", &bound));
+    OK(store_binding_get(tx, &t, &bound));
     ck_assert_ptr_null(bound);
-    OK(store_binding_put(tx, "e", "t", "k", 100, &bound));
+    OK(store_binding_put(tx, &t, &bound));
     ck_assert_str_eq(bound, "k");
-    OK(store_binding_put(tx, "e", "t", "other", 900, &bound));
+    OK(store_binding_put(tx, &rival, &bound));
     ck_assert_str_eq(bound, "k");
-    OK(store_binding_put(tx, "f", "t", "other", 900, &bound));
+    rival.endpoint = "f";
+    OK(store_binding_put(tx, &rival, &bound));
     ck_assert_str_eq(bound, "other");
 
     /* the longest certificate counts, and another key's try does not */
-    OK(store_binding_put(tx, "e", "t", "k", 200, &bound));
-    OK(store_binding_put(tx, "e", "t", "k", 150, &bound));
+    t.ends = 200;
+    OK(store_binding_put(tx, &t, &bound));
+    t.ends = 150;
+    OK(store_binding_put(tx, &t, &bound));
     OK(store_transaction_sweep(tx, 200, 100, &removed));
     ck_assert_int_eq(removed, 0);
     OK(store_transaction_sweep(tx, 201, 100, &removed));
     ck_assert_int_eq(removed, 1);
-    OK(store_binding_get(tx, "e", "t", &bound));
+    OK(store_binding_get(tx, &t, &bound));
     ck_assert_ptr_null(bound);
     return NULL;
 }
+
+static const scep_err *ended_binding_words(store_tx *tx, void *baton)
+{
+    store_transaction t = { "e", "t", "k", "c", "authority", "01", 1, 100 };
+    store_transaction rival = { "e", "t", "other", "c", "authority", "02", 100, 900 };
+    const char *bound;
+
+    OK(store_binding_put(tx, &t, &bound));
+    OK(store_binding_get(tx, &rival, &bound));
+    ck_assert_ptr_null(bound);
+    OK(store_binding_put(tx, &rival, &bound));
+    ck_assert_str_eq(bound, "other");
+    OK(store_binding_put(tx, &t, &bound));
+    ck_assert_str_eq(bound, "other");
+    return NULL;
+}
+
+START_TEST(a_binding_that_ended_gives_way_to_another_key)
+{
+    in_a_job(ended_binding_words);
+}
+END_TEST
 
 START_TEST(a_transaction_id_is_bound_to_the_first_key)
 {
@@ -248,7 +275,7 @@ static const scep_err *ended_words(store_tx *tx, void *baton)
         store_transaction t = { "e", apr_itoa(room_pool, i), "k", "c", "a", "01", 1, 100 };
 
         OK(store_transaction_put(tx, &t, &done));
-        OK(store_binding_put(tx, t.endpoint, t.transaction, t.key_hash, t.ends, &bound));
+        OK(store_binding_put(tx, &t, &bound));
     }
     OK(store_transaction_sweep(tx, 101, 5, &removed));
     ck_assert_int_eq(removed, 5);
@@ -321,6 +348,7 @@ Suite *store_words_suite(void)
     tcase_add_test(words, a_sweep_takes_what_ended_and_no_more_than_it_may);
     tcase_add_test(words, an_endpoint_counts);
     tcase_add_test(words, a_transaction_id_is_bound_to_the_first_key);
+    tcase_add_test(words, a_binding_that_ended_gives_way_to_another_key);
     tcase_add_test(words, a_transaction_is_put_once_and_found);
     tcase_add_test(words, a_transaction_that_ended_is_no_answer_and_gives_way);
     tcase_add_test(words, ended_transactions_go_in_small_steps);
