@@ -3,10 +3,12 @@
 
 #include <ap_mpm.h>
 #include <apr_strings.h>
+#include <errno.h>
 #include <mpm_common.h>
 #include <openssl/err.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/prctl.h>
 
 /* ---- starting ---- */
 
@@ -16,7 +18,7 @@ static int refuse_to_start(const scep_err *err, server_rec *s, apr_pool_t *p)
     const char *line = apr_pstrcat(p, "SCEP0001: ", err->detail, NULL);
 
     ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, 0, NULL, "%s", line);
-    if (s->error_log && ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_NORMAL)
+    if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_NORMAL)
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s, "%s", line);
     return HTTP_INTERNAL_SERVER_ERROR;
 }
@@ -31,9 +33,14 @@ static int check(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
     return err ? refuse_to_start(err, s, ptemp) : OK;
 }
 
-/* For configtest alone: this hook runs for `-k stop` too, which must work whatever is wrong. */
+/* Checks for configtest alone: this hook runs for `-k stop` too, which must work whatever is
+ * wrong. It runs before any module forks a daemon. */
 static int check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
+    /* What may dump core may be read by all processes of its user. CoreDumpDirectory would permit
+     * that to workers and to daemons that are forked from a parent with secrets; the parent may
+     * have some even where SCEPEngine is off by now. */
+    ap_coredumpdir_configured = 0;
     if (ap_state_query(AP_SQ_RUN_MODE) != AP_SQ_RM_CONFIG_TEST)
         return OK;
     return check(pconf, ptemp, s);
@@ -73,6 +80,17 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
                  "it gracefully",
                  err->detail);
     retire(s, pconf);
+    return OK;
+}
+
+/* Last of all: a change of the user may have made the process dumpable again. For what is no
+ * worker, such as mod_cgid's daemon, this is the only hook. */
+static int drop_privileges(apr_pool_t *pchild, server_rec *s)
+{
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, s,
+                     "SCEP0006: PR_SET_DUMPABLE failed: other processes of httpd's User may read "
+                     "the secrets of this one");
     return OK;
 }
 
@@ -146,6 +164,9 @@ static int send_ca_cert(request_rec *r)
 /* The whole answer is made here: httpd's own would add TRACE to Allow. */
 static int not_allowed(request_rec *r, const char *allowed)
 {
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                  "SCEP0007: method %s is not served here, %s are; correct the client", r->method,
+                  allowed);
     apr_table_setn(r->err_headers_out, "Allow", allowed);
     return scep_send(r, HTTP_METHOD_NOT_ALLOWED, "text/plain",
                      scep_bytes_of("method not allowed\n"));
@@ -167,7 +188,13 @@ static int serve_device(request_rec *r, operation op)
             return not_allowed(r, "GET, POST");
         return scep_pki_operation(r);
     }
-    return op == NONE && ndes ? scep_page_info(r) : HTTP_BAD_REQUEST;
+    if (op == NONE && ndes)
+        return scep_page_info(r);
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                  "SCEP0008: operation '%s' is not served; GetCACaps, GetCACert and PKIOperation "
+                  "are: correct the client's URL",
+                  op == NONE ? "" : scep_query_get(r->args, "operation", r->pool));
+    return HTTP_BAD_REQUEST;
 }
 
 static int serve(request_rec *r)
@@ -198,6 +225,7 @@ static void register_hooks(apr_pool_t *p)
 {
     ap_hook_check_config(check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_drop_privileges(drop_privileges, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(serve, NULL, NULL, APR_HOOK_MIDDLE);

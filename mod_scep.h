@@ -76,8 +76,9 @@ typedef struct scep_plan {
 /**
  * Gather the endpoints of all sections and check what can be known at configuration time: sections
  * of one endpoint agree (both lines are named where not), SCEPConnector is there, SCEPCAUser is
- * there and sensible when started as root, no <Location> differs from a SCEP path in letter case
- * alone. Warns where LimitRequestLine is too small for GET.
+ * there and sensible when started as root, no section matches a spelling of an SCEP address but not
+ * its canonical path, scep-ca can write to the error log. Warns where LimitRequestLine is too small
+ * for GET.
  * @return NULL, or CONFIG
  */
 SCEP_MUST const scep_err *scep_config_plan(scep_plan *out, server_rec *main_server, apr_pool_t *p);
@@ -105,8 +106,8 @@ typedef struct scep_inheritance {
 } scep_inheritance;
 
 /**
- * In a new worker: close what is the parent's (not under -X, where it is the same process), stop
- * being dumpable. @return NULL where no SCEPEngine is on
+ * In a new worker: close what is the parent's (not under -X, where it is the same process).
+ * @return NULL where no SCEPEngine is on
  */
 const scep_inheritance *scep_ca_inherit(apr_pool_t *pchild, server_rec *s);
 
@@ -180,6 +181,17 @@ const char *scep_admin_path(server_rec *s, apr_pool_t *p);
 /** Does @a path, apart from letter case, equal an SCEP address of @a s or a folder above one,
  *  and does it stand in another case than the canonical address? Such a <Location> never holds. */
 bool scep_path_never_matches(const char *path, server_rec *s, apr_pool_t *p);
+
+/**
+ * A <Location> with a wildcard or a regular expression that matches a spelling of an SCEP address
+ * of @a s, apart from letter case, but not its canonical path would not hold where it is meant to.
+ * @return that canonical path, and the @a folder that a section may name instead; or NULL
+ */
+const char *scep_path_missed(const char **folder, const core_dir_config *section, server_rec *s,
+                             apr_pool_t *p);
+
+/** Did a .htaccess take part in what holds for @a r? From fixups on. */
+bool scep_path_under_htaccess(request_rec *r);
 
 /** Is @a folder, without its leading slash, where the devices go? */
 bool scep_path_is_for_devices(const char *folder);

@@ -17,7 +17,7 @@
 
 #define READY_TIME apr_time_from_sec(60)
 #define FRAME_TIME (APR_USEC_PER_SEC / 2) /* for a frame that has begun */
-/* One that lived for less is started again more and more slowly. */
+/* One that served for less is started again more and more slowly. */
 #define QUICK_DEATH apr_time_from_sec(10)
 #define PAUSE_MOST 30
 #define AGAIN_AFTER apr_time_from_sec(10)
@@ -50,7 +50,8 @@ static generation *find_generation(server_rec *s)
 
 /* ---- what scep-ca says ---- */
 
-static const scep_err *decode_ready(generation *g, scep_bytes body, apr_pool_t *p)
+/* @param news whether it names endpoints; otherwise what is known stays */
+static const scep_err *decode_ready(bool *news, generation *g, scep_bytes body, apr_pool_t *p)
 {
     scep_wire_ready ready;
     apr_pool_t *pool;
@@ -64,6 +65,11 @@ static const scep_err *decode_ready(generation *g, scep_bytes body, apr_pool_t *
         apr_pool_destroy(pool);
         return err;
     }
+    *news = ready.endpoints->nelts > 0;
+    if (!*news) {
+        apr_pool_destroy(pool);
+        return NULL;
+    }
     if (g->ready_pool)
         apr_pool_destroy(g->ready_pool);
     g->ready_pool = pool;
@@ -76,6 +82,7 @@ static const scep_err *read_ready(generation *g, int control, apr_time_t deadlin
     scep_wire_failed failed;
     const scep_err *err;
     scep_bytes body;
+    bool news;
     int verb;
 
     err = scep_wire_read(control, &verb, &body, deadline, p);
@@ -88,8 +95,9 @@ static const scep_err *read_ready(generation *g, int control, apr_time_t deadlin
     }
     if (verb != SCEP_VERB_READY)
         return scep_fail(p, INTERNAL, "scep-ca said verb %d instead of being ready", verb);
-    SCEP_TRY(decode_ready(g, body, p));
-    scep_state_keep_ready(g->state, body, g->server);
+    SCEP_TRY(decode_ready(&news, g, body, p));
+    if (news)
+        scep_state_keep_ready(g->state, body, g->server);
     return NULL;
 }
 
@@ -112,6 +120,7 @@ static void watch(generation *g, pid_t pid)
     apr_proc_other_child_register(&w->proc, ended, w, NULL, pool);
 }
 
+/* @param respawn as in scep_wire_configure */
 static const scep_err *launch(scep_living *out, generation *g, uint32_t respawn, apr_pool_t *p)
 {
     scep_state *st = g->state;
@@ -126,7 +135,8 @@ static const scep_err *launch(scep_living *out, generation *g, uint32_t respawn,
                          SCEP_LIVING_MOST);
     *out = (scep_living){ .control = -1 };
     SCEP_TRY(scep_spawn_run(&out->pid, &out->control, &how, p));
-    st->started = apr_time_now();
+    /* from the end of its pause */
+    st->started = apr_time_now() + apr_time_from_sec(respawn ? respawn - 1 : 0);
     return NULL;
 }
 
@@ -169,10 +179,11 @@ static bool stopping(void)
     return ap_mpm_query(AP_MPMQ_MPM_STATE, &mpm) == APR_SUCCESS && mpm == AP_MPMQ_STOPPING;
 }
 
-/* Seconds until the next start: 0, or 1, 2, 4, 8, 16, 30 after quick deaths in a row. */
-static uint32_t next_pause(scep_state *st)
+/* Seconds until the next start: 0, or 1, 2, 4, 8, 16, 30 after quick deaths in a row. One that did
+ * not get ready died quickly, however long that took. */
+static uint32_t next_pause(scep_state *st, bool was_ready)
 {
-    if (apr_time_now() - st->started >= QUICK_DEATH)
+    if (was_ready && apr_time_now() - st->started >= QUICK_DEATH)
         st->quick_deaths = 0;
     else if (st->quick_deaths < 6)
         st->quick_deaths++;
@@ -188,15 +199,19 @@ static void ended(int reason, void *data, int status)
     generation *g = w->generation;
     pid_t pid = w->proc.pid;
     uint32_t pause;
+    bool was_ready;
+    int i;
 
     if (reason != APR_OC_REASON_DEATH && reason != APR_OC_REASON_LOST)
         return;
     apr_proc_other_child_unregister(w);
     apr_pool_destroy(w->pool);
+    i = scep_state_living(g->state, pid);
+    was_ready = i >= 0 && g->state->living[i].ready;
     scep_state_forget(g->state, pid);
     if (pid != g->state->current || stopping())
         return;
-    pause = next_pause(g->state);
+    pause = next_pause(g->state, was_ready);
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, g->server,
                  "SCEP0102: scep-ca (pid %" APR_PID_T_FMT ") ended with status %d; it is started "
                  "again, in %u seconds",
@@ -267,6 +282,7 @@ static const scep_err *start_and_wait(generation *g, apr_pool_t *p)
     const scep_err *err;
     scep_living new;
 
+    SCEP_TRY(scep_state_offer(g->state, p));
     SCEP_TRY(launch(&new, g, 0, p));
     err = read_ready(g, new.control, apr_time_now() + READY_TIME, p);
     if (err) {
@@ -286,7 +302,8 @@ static const scep_err *start_and_wait(generation *g, apr_pool_t *p)
 static void go_on_with_old(generation *g, const scep_err *why, apr_pool_t *p)
 {
     scep_state *st = g->state;
-    const scep_err *err = decode_ready(g, (scep_bytes){ st->ready, st->ready_len }, p);
+    bool news;
+    const scep_err *err = decode_ready(&news, g, (scep_bytes){ st->ready, st->ready_len }, p);
 
     ap_log_error(
         APLOG_MARK, APLOG_CRIT, 0, g->server, "SCEP0100: the new scep-ca cannot start, %s: %s%s%s",
@@ -389,10 +406,6 @@ const scep_inheritance *scep_ca_inherit(apr_pool_t *pchild, server_rec *s)
         scep_state_close(st);
     else
         apr_pool_cleanup_register(pchild, st, leave_alone, apr_pool_cleanup_null);
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
-        ap_log_error(APLOG_MARK, APLOG_ERR, errno, s,
-                     "SCEP0106: PR_SET_DUMPABLE failed: other processes of httpd's User may read "
-                     "the secrets of this one");
     if (!g || !g->plan.wanted)
         return NULL;
     g->inheritance = (scep_inheritance){ .socket = st->path,

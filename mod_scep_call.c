@@ -1,6 +1,7 @@
 /* A worker's calls to scep-ca, and what it remembers of the answers. */
 #include "mod_scep.h"
 
+#include <ap_mpm.h>
 #include <apr_hash.h>
 #include <apr_strings.h>
 #include <apr_thread_mutex.h>
@@ -203,6 +204,17 @@ static apr_status_t forget_all(void *data)
     return APR_SUCCESS;
 }
 
+/* How many threads may wait for scep-ca at one time; the others answer everything else. 0: any
+ * number, where a process has but one thread. */
+static int places(void)
+{
+    int threads = 1;
+
+    if (ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) != APR_SUCCESS || threads < 2)
+        return 0;
+    return threads * 3 / 4;
+}
+
 static const scep_err *make_worker(const scep_inheritance *from, apr_pool_t *pchild, server_rec *s)
 {
     worker *w = apr_pcalloc(pchild, sizeof(*w));
@@ -213,7 +225,7 @@ static const scep_err *make_worker(const scep_inheritance *from, apr_pool_t *pch
         return scep_fail(pchild, INTERNAL, "no mutex");
     apr_pool_cleanup_register(pchild, w, forget_all, apr_pool_cleanup_null);
     SCEP_TRY(scep_ca_client_make(&w->client, from->socket, from->enrol_secret, from->mint_secret,
-                                 apr_time_from_sec(from->timeout), pchild));
+                                 apr_time_from_sec(from->timeout), places(), pchild));
     for (int i = 0; i < all->nelts; i++)
         SCEP_TRY(add_entry(w, &APR_ARRAY_IDX(all, i, scep_wire_public), pchild));
     if (apr_pool_userdata_set(w, WORKER_KEY, NULL, s->process->pconf) != APR_SUCCESS)
@@ -268,6 +280,7 @@ static const scep_err *fetch_once(worker *w, entry *e, unsigned int tries, apr_p
     const scep_err *err = NULL;
     unsigned int tries_now;
 
+    SCEP_TRY(scep_ca_client_enter(w->client, p));
     apr_thread_mutex_lock(e->fetching);
     apr_thread_mutex_lock(w->lock);
     tries_now = e->tries;
@@ -277,6 +290,7 @@ static const scep_err *fetch_once(worker *w, entry *e, unsigned int tries, apr_p
     else if (e->failure != SCEP_OK)
         err = scep_err_make(p, e->failure, __FILE__, __LINE__, "%s", e->reason);
     apr_thread_mutex_unlock(e->fetching);
+    scep_ca_client_leave(w->client);
     return err;
 }
 
@@ -317,10 +331,14 @@ const scep_err *scep_ca_enrol(scep_wire_verdict *out, request_rec *r,
                               const scep_wire_enrol *request)
 {
     worker *w = find_worker(r->server);
+    const scep_err *err;
 
     if (!w)
         return scep_fail(r->pool, UNAVAILABLE, "this worker process has no way to scep-ca");
-    SCEP_TRY(scep_ca_client_enrol(out, w->client, request, r->pool));
+    SCEP_TRY(scep_ca_client_enter(w->client, r->pool));
+    err = scep_ca_client_enrol(out, w->client, request, r->pool);
+    scep_ca_client_leave(w->client);
+    SCEP_TRY(err);
     notice_generation(w, request->endpoint, out->generation, r->pool);
     return NULL;
 }
@@ -328,8 +346,12 @@ const scep_err *scep_ca_enrol(scep_wire_verdict *out, request_rec *r,
 const scep_err *scep_ca_mint(scep_wire_minted *out, request_rec *r, const scep_wire_mint *request)
 {
     worker *w = find_worker(r->server);
+    const scep_err *err;
 
     if (!w)
         return scep_fail(r->pool, UNAVAILABLE, "this worker process has no way to scep-ca");
-    return scep_ca_client_mint(out, w->client, request, r->pool);
+    SCEP_TRY(scep_ca_client_enter(w->client, r->pool));
+    err = scep_ca_client_mint(out, w->client, request, r->pool);
+    scep_ca_client_leave(w->client);
+    return err;
 }

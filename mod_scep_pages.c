@@ -152,6 +152,24 @@ static int may_ask(request_rec *r)
                       "on, or send administrators to the httpd that has it on");
         return HTTP_NOT_FOUND;
     }
+    /* httpd copies the user to a redirect within the same sections and checks nothing anew: with
+     * an ErrorDocument 401 that leads here, the user is the one whose password was wrong. */
+    if (r->prev) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "SCEP0076: NDES-6 no challenge for a request that httpd redirected here from "
+                      "'%s' (ErrorDocument, a rewrite in a section): let the client be sent here, "
+                      "or ask for the address itself",
+                      r->prev->uri);
+        return HTTP_FORBIDDEN;
+    }
+    if (scep_path_under_htaccess(r)) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "SCEP0077: NDES-6 no challenge at '%s', where a .htaccess has a say: its "
+                      "author could let anybody in; write the challenge page into httpd.conf, with "
+                      "AllowOverride None for the folders of that address",
+                      r->uri);
+        return HTTP_FORBIDDEN;
+    }
     /* ap_auth_type as well: a name alone is set before a password is checked. */
     if (!r->user || !*r->user || !r->ap_auth_type) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,

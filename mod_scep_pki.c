@@ -21,13 +21,13 @@ static const struct {
     [SCEP_UNDECODABLE] = { "SCEP0020",
                            "check the client's URL and that no proxy changes what it sends" },
     [SCEP_TOO_LARGE] = { "SCEP0021", "raise SCEPMaxMessage if the client has a reason" },
-    [SCEP_BAD_ALG] = { "SCEP0022",
-                       "set the client to SHA-256, AES and RSA, or lower SCEPMinimumHash" },
+    [SCEP_BAD_ALG] = { "SCEP0022", "set the client to SHA-256, AES and RSA as RFC 8894 wants" },
     [SCEP_BAD_MESSAGE] = { "SCEP0023",
                            "the message was changed on its way, or the client is faulty" },
     [SCEP_BAD_REQUEST] = { "SCEP0024", "the client asks for what is not served here" },
-    [SCEP_UNREADABLE] = { "SCEP0025",
-                          "let the client fetch the CA certificates again (GetCACert)" },
+    [SCEP_UNREADABLE] = { "SCEP0025", "if it does not decrypt, let the client fetch the CA "
+                                      "certificates again (GetCACert); "
+                                      "otherwise its PKCS #10 is at fault" },
     [SCEP_CHALLENGE] = { "SCEP0026", "fetch a new challenge from the challenge page" },
     [SCEP_CHALLENGE_ABSENT] = { "SCEP0027", "give the client a challenge from the challenge page" },
     [SCEP_BAD_SUBJECT] = { "SCEP0028", "correct the names that the client asks for" },

@@ -5,6 +5,7 @@
 #include <http_main.h>
 #include <pwd.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 #include <unixd.h>
 
@@ -83,6 +84,29 @@ static const scep_err *check_nameless(const scep_section *section, const char *p
     return NULL;
 }
 
+/* A section that is skipped in silence is an access rule that protects nothing. */
+static const scep_err *check_pattern(const core_dir_config *core, server_rec *s, apr_pool_t *p)
+{
+    const char *folder, *canonical;
+
+    if (!core->r && !core->d_is_fnmatch) {
+        if (!scep_path_never_matches(core->d, s, p))
+            return NULL;
+        return scep_fail(p, CONFIG,
+                         "<Location \"%s\"> would never hold: SCEP addresses are matched in "
+                         "lower case, however a client spells them; write it in lower case",
+                         core->d);
+    }
+    canonical = scep_path_missed(&folder, core, s, p);
+    if (!canonical)
+        return NULL;
+    return scep_fail(p, CONFIG,
+                     "the pattern \"%s\" of a <%s> would not hold for an SCEP address that it "
+                     "matches: every spelling is matched as '%s'; write <Location \"%s\">, or a "
+                     "pattern that matches that address too",
+                     core->d, core->r ? "LocationMatch" : "Location", canonical, folder);
+}
+
 static const scep_err *read_location(apr_hash_t *endpoints, server_rec *s,
                                      const ap_conf_vector_t *location, apr_pool_t *p)
 {
@@ -91,11 +115,7 @@ static const scep_err *read_location(apr_hash_t *endpoints, server_rec *s,
     void *outer = ap_get_module_config(s->lookup_defaults, &scep_module);
     const scep_section *whole;
 
-    if (!core->r && !core->d_is_fnmatch && scep_path_never_matches(core->d, s, p))
-        return scep_fail(p, CONFIG,
-                         "<Location \"%s\"> would never hold: SCEP addresses are matched in "
-                         "lower case, however a client spells them; write it in lower case",
-                         core->d);
+    SCEP_TRY(check_pattern(core, s, p));
     if (!own)
         return NULL;
     if (!own->settings.value[SCEP_SET_Endpoint])
@@ -251,6 +271,19 @@ static void check_request_line(server_rec *s, const server_rec *main_server)
                  reader->defn_name ? reader->defn_name : "main server", reader->defn_line_number);
 }
 
+/* scep-ca writes to the log that httpd opened; where that is syslog there is nothing to write to,
+ * and every audit line would be lost. httpd takes any name that begins so for syslog. */
+static const scep_err *check_error_log(const server_rec *main_server, apr_pool_t *p)
+{
+    if (strncasecmp(main_server->error_fname, "syslog", strlen("syslog")))
+        return NULL;
+    return scep_fail(p, CONFIG,
+                     "ErrorLog %s of the main server: scep-ca writes its audit lines to httpd's "
+                     "ErrorLog and cannot write there; use a file, or a pipe such as ErrorLog "
+                     "\"|/usr/bin/logger -t httpd\"",
+                     main_server->error_fname);
+}
+
 const scep_err *scep_config_plan(scep_plan *out, server_rec *main_server, apr_pool_t *p)
 {
     const scep_settings *settings = scep_server_settings(main_server);
@@ -271,6 +304,7 @@ const scep_err *scep_config_plan(scep_plan *out, server_rec *main_server, apr_po
     out->admin = scep_settings_flag(settings, SCEP_SET_Admin);
     if (!out->wanted)
         return NULL;
+    SCEP_TRY(check_error_log(main_server, p));
     SCEP_TRY(plan_paths(out, settings, p));
     return plan_user(out, settings, p);
 }

@@ -53,25 +53,44 @@ static const scep_err *set_path(scep_state *st, apr_pool_t *p)
     return NULL;
 }
 
-/* Under httpd's User, mode 0600: nobody else's processes can even connect. */
-static const scep_err *listen_at(scep_state *st, apr_pool_t *p)
+/* Mode 0600: where it is httpd's User's, nobody else's processes can even connect. */
+static const scep_err *listen_at(int *out, const char *path, apr_pool_t *p)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
+    const scep_err *err;
     mode_t before;
-    int rc;
+    int fd, rc;
 
-    strcpy(address.sun_path, st->path);
-    st->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (st->listener < 0)
+    strcpy(address.sun_path, path);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
         return scep_fail(p, CONFIG, "no socket: %s", strerror(errno));
     before = umask(0177);
-    rc = bind(st->listener, (const struct sockaddr *)&address, sizeof(address));
+    rc = bind(fd, (const struct sockaddr *)&address, sizeof(address));
     (void)umask(before);
-    if (rc != 0 || listen(st->listener, BACKLOG) != 0)
-        return scep_fail(p, CONFIG,
-                         "cannot listen at \"%s\": %s; DefaultRuntimeDir names the folder",
-                         st->path, strerror(errno));
-    if (geteuid() == 0 && chown(st->path, ap_unixd_config.user_id, (gid_t)-1) != 0)
+    if (rc != 0 || listen(fd, BACKLOG) != 0) {
+        err =
+            scep_fail(p, CONFIG, "cannot listen at \"%s\": %s; DefaultRuntimeDir names the folder",
+                      path, strerror(errno));
+        close(fd);
+        return err;
+    }
+    *out = fd;
+    return NULL;
+}
+
+const scep_err *scep_state_offer(scep_state *st, apr_pool_t *p)
+{
+    struct stat now;
+    int fd;
+
+    /* the scep-ca that has the old listener goes on with the connections that it has */
+    if (lstat(st->path, &now) != 0 && errno == ENOENT) {
+        SCEP_TRY(listen_at(&fd, st->path, p));
+        close(st->listener);
+        st->listener = fd;
+    }
+    if (geteuid() == 0 && lchown(st->path, ap_unixd_config.user_id, (gid_t)-1) != 0)
         return scep_fail(p, CONFIG, "cannot give \"%s\" to httpd's User: %s", st->path,
                          strerror(errno));
     return NULL;
@@ -80,18 +99,13 @@ static const scep_err *listen_at(scep_state *st, apr_pool_t *p)
 const scep_err *scep_state_make(scep_state **out, server_rec *s, apr_pool_t *p)
 {
     scep_state *st = apr_pcalloc(s->process->pool, sizeof(*st));
-    const scep_err *err;
 
     st->parent = getpid();
     st->listener = -1;
     if (RAND_bytes(st->enrol_secret, sizeof(st->enrol_secret)) != 1)
         return scep_fail(p, CONFIG, "no random bytes");
     SCEP_TRY(set_path(st, p));
-    err = listen_at(st, p);
-    if (err) {
-        scep_state_close(st);
-        return err;
-    }
+    SCEP_TRY(listen_at(&st->listener, st->path, p));
     /* _set copies the key, _setn would keep a pointer into this module */
     if (apr_pool_userdata_set(st, STATE_KEY, NULL, s->process->pool) != APR_SUCCESS)
         return scep_fail(p, CONFIG, "no memory");

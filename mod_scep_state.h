@@ -30,7 +30,7 @@ typedef struct scep_state {
     scep_living living[SCEP_LIVING_MOST];
     int living_count;
     pid_t current;        /* serves, or will; 0: none */
-    apr_time_t started;   /* when the last one was */
+    apr_time_t started;   /* when the last one was, or will be after its pause */
     int quick_deaths;     /* in a row */
     apr_time_t start_at;  /* where none could be started; 0: nothing is put off */
     unsigned char *ready; /* body of the last READY */
@@ -45,6 +45,10 @@ SCEP_MUST const scep_err *scep_state_check(apr_pool_t *p);
 
 /** Make it: secret and listener. @return NULL, or CONFIG; then there is none */
 SCEP_MUST const scep_err *scep_state_make(scep_state **out, server_rec *s, apr_pool_t *p);
+
+/** Let httpd's workers reach the socket: their User may be another one since, and the socket's
+ *  file removed, which is made again. @return NULL, or CONFIG; then the listener is as before */
+SCEP_MUST const scep_err *scep_state_offer(scep_state *st, apr_pool_t *p);
 
 /** Make the secret that mints, or wipe it: workers are forked from this process, so what they may
  *  not know must not be here. */

@@ -20,7 +20,9 @@ static const scep_err *file_read(char **text, apr_size_t *len, const char *path,
     if (rv == APR_SUCCESS)
         rv = apr_file_info_get(&info, APR_FINFO_SIZE | APR_FINFO_TYPE, file);
     if (rv != APR_SUCCESS)
-        return scep_fail(p, CONFIG, "%s: %s", path, apr_strerror(rv, why, sizeof(why)));
+        return scep_fail(p, CONFIG, "%s: %s%s", path, apr_strerror(rv, why, sizeof(why)),
+                         APR_STATUS_IS_ENOENT(rv) ? "; 'scep-ca init --out FOLDER' makes a ca.conf"
+                                                  : "");
     if (info.filetype != APR_REG || info.size > LARGEST)
         return scep_fail(p, CONFIG, "%s: not a file of at most %d bytes", path, LARGEST);
     *len = (apr_size_t)info.size;

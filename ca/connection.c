@@ -7,6 +7,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* A greeting's body: two secrets, each after its length. */
+#define GREETING_MOST ((size_t)2 * (4 + SCEP_WIRE_SECRET))
+
 connection *connection_make(int fd)
 {
     connection *c = calloc(1, sizeof(*c));
@@ -31,13 +34,21 @@ void connection_close(connection *c)
     free(c);
 }
 
+/* c->length is what counts in *held, so it stays 0 where the body is refused. */
 static const scep_err *read_header(connection *c, size_t *held, size_t most)
 {
-    SCEP_TRY(scep_wire_header((scep_bytes){ c->header, c->have }, &c->verb, &c->length, c->pool));
-    if (c->length > most || *held > most - c->length)
-        return scep_fail(c->pool, UNAVAILABLE, "%zu bytes of requests are held already", *held);
-    *held += c->length;
-    c->body = scep_secret(c->pool, c->length);
+    size_t length;
+
+    SCEP_TRY(scep_wire_header((scep_bytes){ c->header, c->have }, &c->verb, &length, c->pool));
+    if (!c->welcomed && length > GREETING_MOST)
+        return scep_fail(c->pool, INTERNAL, "%lu bytes announced before the greeting",
+                         (unsigned long)length);
+    if (length > most || *held > most - length)
+        return scep_fail(c->pool, UNAVAILABLE, "%lu bytes of requests are held already",
+                         (unsigned long)*held);
+    c->length = length;
+    *held += length;
+    c->body = scep_secret(c->pool, length);
     return NULL;
 }
 
@@ -90,19 +101,20 @@ static scep_bytes body_of(const connection *c)
     return (scep_bytes){ c->body, c->length };
 }
 
-const scep_err *connection_hello(connection *c, scep_bytes enrol_secret, scep_bytes mint_secret)
+const scep_err *connection_hello(bool *mint_denied, connection *c, scep_bytes enrol_secret,
+                                 scep_bytes mint_secret)
 {
     scep_wire_hello hello;
 
+    *mint_denied = false;
     if (c->verb != SCEP_VERB_HELLO)
         return scep_fail(c->pool, INTERNAL, "verb %d before the greeting", c->verb);
     SCEP_TRY(scep_wire_get_hello(&hello, body_of(c), c->pool));
     if (enrol_secret.len != SCEP_WIRE_SECRET || !scep_bytes_equal(hello.enrol_secret, enrol_secret))
         return scep_fail(c->pool, REFUSED, "wrong secret");
     if (mint_secret.len == SCEP_WIRE_SECRET && hello.mint_secret.len > 0) {
-        if (!scep_bytes_equal(hello.mint_secret, mint_secret))
-            return scep_fail(c->pool, REFUSED, "wrong secret for minting");
-        c->may_mint = true;
+        c->may_mint = scep_bytes_equal(hello.mint_secret, mint_secret);
+        *mint_denied = !c->may_mint;
     }
     c->welcomed = true;
     return NULL;

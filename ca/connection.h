@@ -49,7 +49,7 @@ void connection_close(connection *c);
 
 /**
  * Read what is there, at most one frame.
- * @param held bytes of all bodies being held; grows by this body's
+ * @param held bytes of all bodies being held; grows by this body's, unless it is refused
  * @param most the most that @a held may become
  * @return NULL and *step; INTERNAL: the worker breaks the rules; UNAVAILABLE: too much is held.
  *         After an error the connection is of no use
@@ -62,11 +62,13 @@ void connection_next(connection *c, size_t *held);
 
 /**
  * Check a HELLO against the secrets, in constant time.
+ * @param mint_denied whether a wrong secret for minting was offered: the connection may enrol all
+ *        the same, as a restart that failed leaves workers with a newer one
  * @param mint_secret len 0: nobody mints here, whatever the worker offers
- * @return NULL and the connection is welcomed; REFUSED: a wrong secret; INTERNAL
+ * @return NULL and the connection is welcomed; REFUSED: a wrong secret to enrol; INTERNAL
  */
-SCEP_MUST const scep_err *connection_hello(connection *c, scep_bytes enrol_secret,
-                                           scep_bytes mint_secret);
+SCEP_MUST const scep_err *connection_hello(bool *mint_denied, connection *c,
+                                           scep_bytes enrol_secret, scep_bytes mint_secret);
 
 /**
  * Decode the frame into c->call.

@@ -135,14 +135,18 @@ static bool take_frame(desk *d, connection *c)
 {
     const server_options *o = d->options;
     const scep_err *err;
+    bool mint_denied;
 
     if (c->welcomed)
         return take_call(d, c);
-    err = connection_hello(c, o->enrol_secret, o->mint_secret);
-    if (!err)
-        return answer_now(d, c, scep_wire_put_empty(SCEP_VERB_WELCOME, c->pool));
-    complain_and_drop(d, c, err->detail);
-    return false;
+    err = connection_hello(&mint_denied, c, o->enrol_secret, o->mint_secret);
+    if (err) {
+        complain_and_drop(d, c, err->detail);
+        return false;
+    }
+    if (mint_denied)
+        desk_complain(d, "wrong secret for minting; it may enrol");
+    return answer_now(d, c, scep_wire_put_empty(SCEP_VERB_WELCOME, c->pool));
 }
 
 static void read_from(desk *d, connection *c)

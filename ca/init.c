@@ -174,7 +174,8 @@ static const scep_err *print_fingerprint(const char *what, const EVP_MD *md, con
 static void print_next(const init_plan *plan)
 {
     printf("\nNext, in httpd.conf:\n"
-           "  LoadModule scep_module modules/mod_scep.so\n"
+           "  LoadModule scep_module " SCEP_MODULE "\n"
+           "  LimitRequestLine 65534\n"
            "  SCEPConnector spawn:%s/ca.conf\n",
            plan->out);
     if (plan->owner)
@@ -183,10 +184,11 @@ static void print_next(const init_plan *plan)
            "  <Location /certsrv/mscep_admin>\n"
            "      AuthType Basic\n"
            "      AuthName \"SCEP\"\n"
-           "      AuthUserFile PASSWORD-FILE\n"
+           "      AuthUserFile %s/htpasswd\n"
            "      Require valid-user\n"
            "  </Location>\n"
-           "then: apachectl configtest\n");
+           "then: htpasswd -Bc %s/htpasswd NAME; apachectl configtest\n",
+           plan->out, plan->out);
     if (!plan->owner && geteuid() == 0)
         printf("No --owner was given: before httpd starts as root, chown -R %s/state to the user\n"
                "that SCEPCAUser names.\n",

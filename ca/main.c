@@ -20,6 +20,8 @@
 /* A scep-ca that cannot start would otherwise be started again and again by httpd. */
 #define DAMPING 10
 #define PAUSE_MOST 600
+/* A control channel's buffer holds this much that httpd has not read yet. */
+#define UNREAD_MOST 65536
 
 typedef struct running {
     int control, listener;
@@ -80,13 +82,23 @@ static const scep_err *open_office(running *r, const char *conf_path, apr_pool_t
     return chores_start(&r->chores, r->office, p);
 }
 
+/* Where httpd does not wait, it reads seconds later; one that waited for it would not serve. */
 static const scep_err *say_ready(running *r, apr_pool_t *p)
 {
     scep_wire_ready ready = { 0 };
+    scep_bytes frame;
 
     SCEP_TRY(office_hello(&ready, r->office, p));
-    r->orphaned = scep_wire_write(r->control, scep_wire_put_ready(SCEP_VERB_READY, &ready, p),
-                                  apr_time_now() + CONTROL_TIME, p) != NULL;
+    frame = scep_wire_put_ready(SCEP_VERB_READY, &ready, p);
+    if (frame.len > SCEP_WIRE_HEADER + SCEP_WIRE_MAX)
+        return scep_fail(p, CONFIG,
+                         "%d endpoints and their certificates are %lu bytes, httpd takes at most "
+                         "%u: let sections share a SCEPEndpoint, or use several httpd",
+                         ready.endpoints->nelts, (unsigned long)(frame.len - SCEP_WIRE_HEADER),
+                         SCEP_WIRE_MAX);
+    if (r->configure.respawn && frame.len > UNREAD_MOST)
+        frame = scep_wire_put_ready(SCEP_VERB_READY, &(scep_wire_ready){ NULL }, p);
+    r->orphaned = scep_wire_write(r->control, frame, apr_time_now() + CONTROL_TIME, p) != NULL;
     return NULL;
 }
 
@@ -168,21 +180,25 @@ static int usage(FILE *to, int status)
 
 static int command(int argc, char **argv, apr_pool_t *p)
 {
+    int status = 2;
+
     if (argc < 2)
         return usage(stderr, 2);
-    if (!strcmp(argv[1], "--help"))
+    if (!strcmp(argv[1], "init")) {
+        argv[1] = "scep-ca init"; /* getopt's messages begin with it */
+        return init_main(argc - 1, argv + 1, p);
+    }
+    if (!strcmp(argv[argc - 1], "--help"))
         return usage(stdout, 0);
     if (!strcmp(argv[1], "--version")) {
         printf("scep-ca %s\n", PACKAGE_VERSION);
         return 0;
     }
     if (!strcmp(argv[1], "run"))
-        return run_main(argc - 1, argv + 1, p);
+        status = run_main(argc - 1, argv + 1, p);
     if (!strcmp(argv[1], "check"))
-        return check_main(argc - 1, argv + 1, p);
-    if (!strcmp(argv[1], "init"))
-        return init_main(argc - 1, argv + 1, p);
-    return usage(stderr, 2);
+        status = check_main(argc - 1, argv + 1, p);
+    return status == 2 ? usage(stderr, 2) : status;
 }
 
 int main(int argc, char **argv)

@@ -184,7 +184,10 @@ static const scep_err *create_file(const char *path, apr_pool_t *p)
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
     if (fd < 0 && errno != EEXIST)
-        return scep_fail(p, CONFIG, "%s: cannot be created: %s", path, strerror(errno));
+        return scep_fail(p, CONFIG,
+                         "%s: cannot be created: %s; its folder must be there and belong to the "
+                         "user that scep-ca runs as",
+                         path, strerror(errno));
     if (fd >= 0)
         (void)close(fd);
     return NULL;

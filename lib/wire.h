@@ -64,6 +64,7 @@ typedef enum scep_verb {
     F(TEXT, endpoint)       \
     F(U64, generation) F(BYTES, sign_cert) F(BYTES, decrypt_cert) F(LIST, chain, cert)
 
+/* No endpoint: as before, which only one that nobody waited for says. */
 #define SCEP_WIRE_READY(F) F(LIST, endpoints, public)
 #define SCEP_WIRE_FAILED(F) F(TEXT, detail)
 

@@ -19,7 +19,7 @@ SetHandler scep
 SCEPMaxMessage 1024
 </Location>
 END
-$s->expect_log('SCEP0020: NDES-17 UNDECODABLE: ', 'SCEP0021: NDES-16 TOO_LARGE: ');
+$s->expect_log('SCEP0007: method ', 'SCEP0008: operation ', 'SCEP0020: NDES-17 UNDECODABLE: ', 'SCEP0021: NDES-16 TOO_LARGE: ');
 my $caps = '?operation=GetCACaps';
 my $dll  = '/certsrv/mscep/mscep.dll';
 

@@ -41,6 +41,7 @@ SCEPEngine on
 END2
 
 $s->expect_log(
+    'SCEP0007: method DELETE',
     'AH01617: user admin: authentication failure', 'SCEP0071: NDES-6 nobody was authenticated',
     'SCEP0072: no challenge for a page that was fetched ahead',
     'SCEP0073: no challenge .* SCEPPasswordMax');

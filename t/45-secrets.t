@@ -90,6 +90,7 @@ SKIP: {
     skip('mod_cgid is not there', 8) if !-e "$ENV{HTTPD_MODULES}/mod_cgid.so";
     $s = SCEPTest->up(
         modules => [qw(alias cgid)],
+        server  => 'CoreDumpDirectory "@DIR@/run"',
         host    => "ScriptAlias \"/cgi-bin/\" \"\@DIR\@/cgi-bin/\"\n");
     $dir = $s->dir;
     ($ca) = $s->ca_pids;

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 use Cwd ();
+use Fcntl qw(:flock);
 use File::Path ();
 use SCEPClient;
 use SCEPRun qw(run wait_for pid_lives command_of slow slurp spew have);
@@ -66,8 +67,20 @@ sub last_demo {
     return ($dir, $pid);
 }
 
+# httpd's processes name their configuration; workers outlive a parent that was killed.
+sub processes_of {
+    my ($dir) = @_;
+    return grep { index(command_of($_) // '', "$dir/httpd.conf") >= 0 } map { m{(\d+)$} } glob '/proc/[0-9]*';
+}
+
 sub remove_last {
     my ($dir) = @_;
+    if (defined $dir) {
+        # without their parent they take no other signal seriously
+        my @left = processes_of($dir);
+        kill 'KILL', @left;
+        wait_for(sub { !grep { pid_lives($_) } @left }, slow(5));
+    }
     File::Path::remove_tree($dir) if defined $dir && -d $dir && !-l $dir;
     File::Path::remove_tree($place);
     return;
@@ -91,15 +104,18 @@ sub down {
 
 sub up {
     my $port = setting('DEMO_PORT', 8080);
-    stop_with("DEMO_PORT=$port is not a port: 1 to 65535") if $port !~ /^\d+$/ || $port < 1 || $port > 65535;
+    stop_with("DEMO_PORT=$port is not a port: 1 to 65535") if $port !~ /^[1-9]\d{0,4}$/ || $port > 65535;
     my $ca   = setting('DEMO_CA',  'p256',  qw(rsa2048 rsa4096 p256 p384));
     my $mpm  = setting('DEMO_MPM', 'event', qw(event worker prefork));
     my $conf = setting('DEMO_CONF', '');
-    stop_with("DEMO_CONF=$conf cannot be read") if $conf ne '' && !-r $conf;
+    stop_with("DEMO_CONF=$conf is no file that can be read") if $conf ne '' && !(-f $conf && -r _);
     for my $program (qw(htpasswd openssl)) {
         stop_with("$program is missing; ./bootstrap installs it") if !have($program);
     }
 
+    File::Path::make_path($place);
+    open my $lock, '>', "$build/run/demo.lock" or stop_with("$build/run/demo.lock: $!");
+    flock $lock, LOCK_EX | LOCK_NB or stop_with('another one is being started here');
     my ($dir, $pid) = last_demo();
     stop_with("one is running already (pid $pid); make demo-down ends it") if defined $pid;
     remove_last($dir);

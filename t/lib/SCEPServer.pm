@@ -111,6 +111,8 @@ sub prepare {
     if ($root) {
         chown 0, scalar getgrnam_of(worker_user()), "$self->{dir}/users";
         chmod 0640, "$self->{dir}/users";
+    } else {
+        chmod 0600, "$self->{dir}/users";
     }
     return undef;
 }

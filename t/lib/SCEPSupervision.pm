@@ -9,7 +9,22 @@ use SCEPTest;
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-our @EXPORT = qw(enrols kill_once kill_under_load graceful_under_load one_ca);
+our @EXPORT = qw(life_under enrols kill_once kill_under_load graceful_under_load one_ca);
+
+# A whole test file: enrolment, kills and restarts under an MPM.
+sub life_under {
+    my ($mpm) = @_;
+    my $s = SCEPTest->up(mpm => $mpm, server => "SCEPCATimeout 5\n", host => "SCEPPasswordMax 100000\n");
+    $s->allow_log(qr/SCEP01\d\d:/);
+    enrols($s, 'by POST');
+    enrols($s, 'by GET', send => { method => 'GET' });
+    kill_once($s);
+    kill_under_load($s, 2);
+    graceful_under_load($s, 3);
+    $s->finish;
+    done_testing();
+    return;
+}
 
 # One whole enrolment.
 sub enrols {

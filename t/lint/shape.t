@@ -29,7 +29,10 @@ my $leftover = qr/\b(?:$words)\b/;
 my $places   = join '|', qw(home root work Users);
 my $machine  = '(?<![\w.})$/])/(?:' . $places . ')/\w';
 
-my (@long, @files_long, @white, @words, @paths, $functions);
+# APR's printf, which makes every error's text, knows no "z".
+my $size = qr/%[-+ #0-9.*]*z/;
+
+my (@long, @files_long, @white, @words, @paths, @sizes, $functions);
 for my $name (@files) {
     open my $in, '<', "$top/$name" or die "$name: $!\n";
     my ($begin, $title, $previous) = (0, '', '');
@@ -38,6 +41,7 @@ for my $name (@files) {
         push @words, "$name:$.: $_" if /$leftover/;
         push @paths, "$name:$.: $_" if /$machine/;
         next if $name !~ /\.[ch]$/;
+        push @sizes, "$name:$.: $_" if $name =~ /\.c$/ && $name !~ m{^t/} && /$size/;
         push @white, "$name:$." if /\t|\s$/;
         if (/^\{/) {
             ($begin, $title) = ($., $previous);
@@ -65,6 +69,7 @@ is_deeply(\@files_long, [], 'no file is longer than ' . FILE_MOST . ' lines')
     or diag(join("\n", @files_long));
 is_deeply(\@white, [], 'no tab and no space at the end of a line of C') or diag(join("\n", @white));
 is_deeply(\@words, [], 'nothing was left for later') or diag(join("\n", @words));
+is_deeply(\@sizes, [], 'no "%z" for APR to print') or diag(join("\n", @sizes));
 is_deeply(\@paths, [], 'no path of one machine') or diag(join("\n", @paths));
 
 done_testing();

@@ -200,7 +200,7 @@ static const struct {
     { "mint alone", NULL, &mint_secret, false, false, false },
     { "none", NULL, NULL, false, false, false },
     { "another enrol secret", &other_secret, &mint_secret, false, false, false },
-    { "another mint secret", &enrol_secret, &other_secret, false, false, false },
+    { "another mint secret", &enrol_secret, &other_secret, false, true, false },
     { "the one for the other", &mint_secret, &enrol_secret, false, false, false },
     { "mint where nobody may", &enrol_secret, &mint_secret, true, true, false },
     { "no mint where nobody may", &enrol_secret, NULL, true, true, false },
