@@ -110,7 +110,15 @@ static int monitor(apr_pool_t *p, server_rec *s)
 
 /* ---- requests ---- */
 
-typedef enum operation { NONE, UNKNOWN, GET_CA_CAPS, GET_CA_CERT, PKI_OPERATION } operation;
+typedef enum operation {
+    NONE,
+    UNKNOWN,
+    GET_CA_CAPS,
+    GET_CA_CERT,
+    GET_CA_CERT_CHAIN,
+    GET_NEXT_CA_CERT,
+    PKI_OPERATION
+} operation;
 
 /* Letter case is ignored; GetCACerts is what Microsoft's own test script asks for. */
 static operation asked_for(request_rec *r)
@@ -119,10 +127,9 @@ static operation asked_for(request_rec *r)
         const char *name;
         operation is;
     } known[] = {
-        { "GetCACaps", GET_CA_CAPS },
-        { "GetCACert", GET_CA_CERT },
-        { "GetCACerts", GET_CA_CERT },
-        { "PKIOperation", PKI_OPERATION },
+        { "GetCACaps", GET_CA_CAPS },          { "GetCACert", GET_CA_CERT },
+        { "GetCACerts", GET_CA_CERT },         { "GetCACertChain", GET_CA_CERT_CHAIN },
+        { "GetNextCACert", GET_NEXT_CA_CERT }, { "PKIOperation", PKI_OPERATION },
     };
     const char *name = scep_query_get(r->args, "operation", r->pool);
     size_t i;
@@ -133,32 +140,6 @@ static operation asked_for(request_rec *r)
         if (!strcasecmp(known[i].name, name))
             return known[i].is;
     return UNKNOWN;
-}
-
-static int send_caps(request_rec *r)
-{
-    const scep_settings *issuance = scep_endpoint_settings(scep_request_endpoint(r));
-    scep_accept accept;
-
-    if (!issuance)
-        issuance = scep_request_settings(r);
-    accept.minimum_hash_bits = scep_settings_hash_bits(issuance, SCEP_SET_MinimumHash);
-    return scep_send(r, HTTP_OK, "text/plain", scep_bytes_of(scep_caps_text(&accept)));
-}
-
-static int send_ca_cert(request_rec *r)
-{
-    const char *endpoint = scep_request_endpoint(r);
-    const scep_public *known = scep_ca_public(r, endpoint);
-
-    if (!known) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "SCEP0003: NDES-7 nothing is known of the endpoint '%s': scep-ca did not "
-                      "accept the present configuration; see its lines at the last restart",
-                      endpoint);
-        return scep_try_later(r);
-    }
-    return scep_send(r, HTTP_OK, "application/x-x509-ca-ra-cert", known->ca_cert_body);
 }
 
 /* The whole answer is made here: httpd's own would add TRACE to Allow. */
@@ -173,16 +154,26 @@ static int not_allowed(request_rec *r, const char *allowed)
 }
 
 /* RFC 8894 4.3: a POST is a PKIOperation, whatever it says or does not say of itself; only the
- * two operations that carry nothing are taken at their word. */
+ * operations that carry nothing are taken at their word. */
 static int serve_device(request_rec *r, operation op)
 {
     bool ndes =
         !strcmp(scep_settings_text(scep_request_settings(r), SCEP_SET_Compatibility), "ndes");
 
-    if (op == GET_CA_CAPS)
-        return send_caps(r);
-    if (op == GET_CA_CERT)
-        return send_ca_cert(r);
+    switch (op) {
+    case GET_CA_CAPS:
+        return scep_get_ca_caps(r);
+    case GET_CA_CERT:
+        return scep_get_ca_cert(r);
+    case GET_CA_CERT_CHAIN:
+        return scep_get_ca_cert_chain(r);
+    case GET_NEXT_CA_CERT:
+        return scep_get_next_ca_cert(r);
+    case PKI_OPERATION:
+    case NONE:
+    case UNKNOWN:
+        break;
+    }
     if (r->method_number == M_POST || op == PKI_OPERATION) {
         if (r->header_only) /* would issue a certificate that nobody receives */
             return not_allowed(r, "GET, POST");
@@ -191,8 +182,8 @@ static int serve_device(request_rec *r, operation op)
     if (op == NONE && ndes)
         return scep_page_info(r);
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                  "SCEP0008: operation '%s' is not served; GetCACaps, GetCACert and PKIOperation "
-                  "are: correct the client's URL",
+                  "SCEP0008: operation '%s' is not served; GetCACaps, GetCACert, GetCACertChain, "
+                  "GetNextCACert and PKIOperation are: correct the client's URL",
                   op == NONE ? "" : scep_query_get(r->args, "operation", r->pool));
     return HTTP_BAD_REQUEST;
 }

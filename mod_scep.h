@@ -1,14 +1,21 @@
 /*
  * What the files of the module share. The module is glue: HTTP in, bytes out.
  *
- *   mod_scep.c           module record, hooks, which operation a request asks for
- *   mod_scep_pki.c       PKIOperation
- *   mod_scep_config.c    directives (from lib/settings.h) and the settings of a request
- *   mod_scep_paths.c     NDES's addresses in any letter case
- *   mod_scep_sections.c  all sections together: endpoints, and what is refused at start
- *   mod_scep_pages.c     the pages of mscep and mscep_admin
- *   mod_scep_ca.c        start and supervise scep-ca
- *   mod_scep_call.c      a worker's calls to it, and what it remembers of the answers
+ *   mod_scep.c             module record, hooks, which operation a request asks for
+ *   mod_scep_discovery.c   GetCACaps, GetCACert, GetCACertChain, GetNextCACert
+ *   mod_scep_pki.c         PKIOperation: what a request asks of scep-ca
+ *   mod_scep_body.c        … the bytes of a request
+ *   mod_scep_addressee.c   … the RA that its envelope names
+ *   mod_scep_reply.c       … and its answer
+ *   mod_scep_config.c      directives (from lib/settings.h) and the settings of a request
+ *   mod_scep_identifiers.c SCEPCAIdentifiers: several endpoints behind one address
+ *   mod_scep_paths.c       NDES's addresses in any letter case
+ *   mod_scep_sections.c    all sections together: endpoints, and what is refused at start
+ *   mod_scep_pages.c       the pages of mscep and mscep_admin
+ *   mod_scep_ca.c          start and supervise scep-ca
+ *   mod_scep_call.c        a worker's calls to it
+ *   mod_scep_known.c       what a worker knows of its endpoints
+ *   mod_scep_bodies.c      … and the bodies made of it
  */
 #ifndef MOD_SCEP_H
 #define MOD_SCEP_H
@@ -39,7 +46,8 @@ extern const command_rec scep_commands[];
 void *scep_section_create(apr_pool_t *p, char *path);
 void *scep_section_merge(apr_pool_t *p, void *base, void *add);
 
-/** The settings in force for a request. */
+/** The settings in force for a request: its section's, with the ClientProfile of its endpoint even
+ *  where another section of that endpoint names it. */
 const scep_settings *scep_request_settings(request_rec *r);
 /** The settings of a server, outside any <Location>. */
 const scep_settings *scep_server_settings(server_rec *s);
@@ -114,38 +122,103 @@ const scep_inheritance *scep_ca_inherit(apr_pool_t *pchild, server_rec *s);
 /** The monitor hook's part: starts a scep-ca again whose respawn was put off. */
 void scep_ca_monitor(apr_pool_t *p, server_rec *s);
 
+/* ---- several endpoints behind one address (mod_scep_identifiers.c) ---- */
+
+typedef struct scep_identifier {
+    const char *name;     /* as written; letter case is ignored */
+    const char *endpoint; /* in lower case */
+} scep_identifier;
+
+/**
+ * Read the text of SCEPCAIdentifiers.
+ * @param out of scep_identifier; empty where the text is
+ * @return NULL, or CONFIG: a part is not IDENTIFIER=ENDPOINT, or an identifier stands there twice
+ */
+SCEP_MUST const scep_err *scep_identifiers_read(apr_array_header_t **out, const char *text,
+                                                apr_pool_t *p);
+
+/**
+ * At configuration time, once all endpoints are known: can each request to this section be told to
+ * whom it belongs?
+ * @param endpoints as in scep_server
+ * @param own the section's own endpoint
+ * @return NULL, or CONFIG: not to be read, an endpoint that does not exist, or two of them with
+ *         one authority, whose RA a device would encrypt to for either
+ */
+SCEP_MUST const scep_err *scep_identifiers_check(apr_hash_t *endpoints, const char *own,
+                                                 const scep_section *section, apr_pool_t *p);
+
+/** The endpoint that message= of a request chooses; the section's own where it names none. */
+const char *scep_identified_endpoint(request_rec *r);
+
+/** Endpoints whose requests are served at this address: the section's own one first. Of
+ *  const char *. */
+apr_array_header_t *scep_endpoints_served(request_rec *r);
+
+/* ---- what a worker knows of its endpoints (mod_scep_known.c) ---- */
+
+/* An RA, of the CA or of the one that follows it. */
+typedef struct scep_identity {
+    const char *authority;
+    int role;               /* scep_wire_role */
+    scep_ra ra;             /* keys NULL while only what is public is known */
+    STACK_OF(X509) * chain; /* issuing CA first, root last */
+} scep_identity;
+
+/* What is known at one time. Bodies are made once: nothing is computed for a request. */
+typedef struct scep_known {
+    const char *endpoint;
+    uint64_t generation;
+    bool has_keys;
+    const scep_identity *identities; /* the current one first */
+    int n;                           /* at least 1 */
+    const scep_identity *next;       /* of the next CA; NULL: none is prepared */
+    const char *caps;                /* GetCACaps */
+    scep_bytes full;  /* RA, then the CA up to its root, as a degenerate SignedData */
+    scep_bytes chain; /* the same without the root */
+    scep_bytes ca;    /* the issuing CA's certificate alone, DER */
+} scep_known;
+
+/**
+ * The newest that this worker knows, asking scep-ca where that was long ago: one thread asks, the
+ * others go on with what is known, and so do all while scep-ca is away.
+ * @return NULL: no such endpoint. Holds until @a r ends, as with all that follow
+ */
+const scep_known *scep_known_public(request_rec *r, const char *endpoint);
+
+/** The same with the RAs' keys. @return NULL, or UNAVAILABLE, or what scep-ca refused with */
+SCEP_MUST const scep_err *scep_known_keys(const scep_known **out, request_rec *r,
+                                          const char *endpoint);
+
+/**
+ * The same, fetched anew: another node, or another worker's answer to GetCACert, may have shown a
+ * device an RA that this worker has not seen yet. At most once in two seconds for each endpoint.
+ * @return false: nothing newer was fetched
+ */
+bool scep_known_anew(const scep_known **out, request_rec *r, const char *endpoint);
+
+/**
+ * The body of GetNextCACert, signed by the current RA, made once for each digest.
+ * @param known with keys and a next CA
+ * @return NULL, or INTERNAL
+ */
+SCEP_MUST const scep_err *scep_known_next(scep_bytes *out, const scep_known *known,
+                                          const EVP_MD *digest, apr_pool_t *p);
+
 /* ---- scep-ca, a worker's side (mod_scep_call.c) ---- */
 
 /** In a new worker, after scep_ca_inherit(): make the client. Connects to nothing. */
 void scep_call_child_init(const scep_inheritance *from, apr_pool_t *pchild, server_rec *s);
 
-/* What everybody may know of an endpoint, ready to be sent. Lives as long as the process. */
-typedef struct scep_public {
-    const char *endpoint;
-    uint64_t generation;
-    scep_bytes ca_cert_body; /* GetCACert: application/x-x509-ca-ra-cert */
-    X509 *ca;                /* issuing CA */
-    X509 *root;              /* last of the chain; its thumbprint is on the challenge page */
-    STACK_OF(X509) * chain;  /* issuing CA first, root last */
-} scep_public;
-
-/** From memory: the newest that this worker knows. NULL: no such endpoint. Holds until @a r ends.
- */
-const scep_public *scep_ca_public(request_rec *r, const char *endpoint);
-
-/**
- * The RA of an endpoint, fetched at the first use and whenever scep-ca has named a newer
- * generation. Holds until @a r ends.
- * @return NULL, or UNAVAILABLE, or what scep-ca refused with
- */
-SCEP_MUST const scep_err *scep_ca_identity(const scep_ra **out, request_rec *r,
-                                           const char *endpoint);
-
-/** scep_ca_client_enrol() and _mint() for this worker; enrol notices a newer generation. */
-SCEP_MUST const scep_err *scep_ca_enrol(scep_wire_verdict *out, request_rec *r,
-                                        const scep_wire_enrol *request);
+/** scep_ca_client_verdict() and _mint() for this worker; a verdict's generation is noticed. */
+SCEP_MUST const scep_err *scep_ca_verdict(scep_wire_verdict *out, request_rec *r,
+                                          const char *endpoint, scep_bytes frame);
 SCEP_MUST const scep_err *scep_ca_mint(scep_wire_minted *out, request_rec *r,
                                        const scep_wire_mint *request);
+
+/** Count a failed request of @a r's address, in this process. @return 0: within SCEPFailedMax; else
+ *  the seconds until one would be */
+int scep_failed_too_often(request_rec *r, const char *endpoint, long per_minute);
 
 /* ---- pages (mod_scep_pages.c) ---- */
 
@@ -165,13 +238,29 @@ void scep_no_store(request_rec *r);
 /** 503 with Retry-After, which httpd sends. Logging is the caller's. */
 int scep_try_later(request_rec *r);
 
+/** Retry-After, for whatever the answer becomes. @param seconds 0 counts as 1 */
+void scep_retry_after(request_rec *r, unsigned int seconds);
+
 /** Begin of a log line on a fault: "NDES-<event> <code>: ". */
 const char *scep_event(request_rec *r, int code);
 
-/* ---- PKIOperation (mod_scep_pki.c) ---- */
+/* ---- operations ---- */
 
-/** GET or POST of a pkiMessage. @return what a handler returns */
+/** GetCACaps, GetCACert, GetCACertChain and GetNextCACert (mod_scep_discovery.c).
+ *  @return what a handler returns */
+int scep_get_ca_caps(request_rec *r);
+int scep_get_ca_cert(request_rec *r);
+int scep_get_ca_cert_chain(request_rec *r);
+int scep_get_next_ca_cert(request_rec *r);
+
+/** The digest of an answer to which no request dictates one: SCEPHashAlgorithm. */
+const EVP_MD *scep_own_digest(const scep_settings *settings);
+
+/** GET or POST of a pkiMessage (mod_scep_pki.c). @return what a handler returns */
 int scep_pki_operation(request_rec *r);
+
+/** What a section and an endpoint accept. @param issuance of the endpoint; NULL: the section's */
+scep_accept scep_accepted(const scep_settings *section, const scep_settings *issuance);
 
 /* ---- addresses (mod_scep_paths.c) ---- */
 

@@ -17,9 +17,6 @@
 
 #define READY_TIME apr_time_from_sec(60)
 #define FRAME_TIME (APR_USEC_PER_SEC / 2) /* for a frame that has begun */
-/* One that served for less is started again more and more slowly. */
-#define QUICK_DEATH apr_time_from_sec(10)
-#define PAUSE_MOST 30
 #define AGAIN_AFTER apr_time_from_sec(10)
 
 /* In pconf: what this reading of the configuration wants. */
@@ -179,25 +176,13 @@ static bool stopping(void)
     return ap_mpm_query(AP_MPMQ_MPM_STATE, &mpm) == APR_SUCCESS && mpm == AP_MPMQ_STOPPING;
 }
 
-/* Seconds until the next start: 0, or 1, 2, 4, 8, 16, 30 after quick deaths in a row. One that did
- * not get ready died quickly, however long that took. */
-static uint32_t next_pause(scep_state *st, bool was_ready)
-{
-    if (was_ready && apr_time_now() - st->started >= QUICK_DEATH)
-        st->quick_deaths = 0;
-    else if (st->quick_deaths < 6)
-        st->quick_deaths++;
-    if (!st->quick_deaths)
-        return 0;
-    return st->quick_deaths == 6 ? PAUSE_MOST : 1u << (st->quick_deaths - 1);
-}
-
 /* apr's callback, in httpd's main loop: whatever else it is called for needs nothing done. */
 static void ended(int reason, void *data, int status)
 {
     watched *w = data;
     generation *g = w->generation;
     pid_t pid = w->proc.pid;
+    char when[32] = "at once";
     uint32_t pause;
     bool was_ready;
     int i;
@@ -211,27 +196,14 @@ static void ended(int reason, void *data, int status)
     scep_state_forget(g->state, pid);
     if (pid != g->state->current || stopping())
         return;
-    pause = next_pause(g->state, was_ready);
+    pause = scep_state_pause(g->state, was_ready);
+    if (pause)
+        apr_snprintf(when, sizeof(when), "in %u second%s", pause, pause == 1 ? "" : "s");
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, g->server,
                  "SCEP0102: scep-ca (pid %" APR_PID_T_FMT ") ended with status %d; it is started "
-                 "again, in %u seconds",
-                 pid, status, pause);
+                 "again %s",
+                 pid, status, when);
     start_again(g, pause);
-}
-
-static void drain_older(scep_state *st, apr_pool_t *p)
-{
-    scep_bytes frame = scep_wire_put_empty(SCEP_VERB_DRAIN, p);
-
-    for (int i = 0; i < st->living_count; i++) {
-        const scep_living *old = &st->living[i];
-
-        if (old->pid == st->current)
-            continue;
-        /* it is our child until ended() is called, so the number is nobody else's */
-        if (scep_wire_write(old->control, frame, 0, p))
-            (void)kill(old->pid, SIGTERM);
-    }
 }
 
 /* ---- the configuration was read ---- */
@@ -295,7 +267,7 @@ static const scep_err *start_and_wait(generation *g, apr_pool_t *p)
     new.ready = true;
     make_current(g, &new);
     g->state->quick_deaths = 0;
-    drain_older(g->state, p);
+    scep_state_drain(g->state, p);
     return NULL;
 }
 
@@ -333,7 +305,7 @@ const scep_err *scep_ca_start(const scep_plan *plan, server_rec *s, apr_pool_t *
     if (!plan->wanted) {
         st->current = 0;
         st->start_at = 0;
-        drain_older(st, p);
+        scep_state_drain(st, p);
     } else {
         err = start_and_wait(g, p);
     }

@@ -35,11 +35,26 @@ const scep_settings *scep_server_settings(server_rec *s)
     return section ? &section->settings : &nothing_set;
 }
 
-const scep_settings *scep_request_settings(request_rec *r)
+static const scep_settings *section_settings(request_rec *r)
 {
     const scep_section *section = ap_get_module_config(r->per_dir_config, &scep_module);
 
     return section ? &section->settings : &nothing_set;
+}
+
+const scep_settings *scep_request_settings(request_rec *r)
+{
+    const scep_settings *own = section_settings(r), *all;
+    scep_settings *with;
+
+    if (own->value[SCEP_SET_ClientProfile])
+        return own;
+    all = scep_endpoint_settings(scep_request_endpoint(r));
+    if (!all || !all->value[SCEP_SET_ClientProfile])
+        return own;
+    with = apr_pmemdup(r->pool, own, sizeof(*own));
+    with->value[SCEP_SET_ClientProfile] = all->value[SCEP_SET_ClientProfile];
+    return with;
 }
 
 const char *scep_endpoint_name(const scep_settings *settings, server_rec *s, apr_pool_t *p)
@@ -56,7 +71,7 @@ const char *scep_endpoint_name(const scep_settings *settings, server_rec *s, apr
 
 const char *scep_request_endpoint(request_rec *r)
 {
-    return scep_endpoint_name(scep_request_settings(r), r->server, r->pool);
+    return scep_endpoint_name(section_settings(r), r->server, r->pool);
 }
 
 /* httpd's own table knows "outside <VirtualHost>" and "no <Directory>" only as checks to be made

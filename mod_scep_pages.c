@@ -10,7 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define RETRY_AFTER "10" /* seconds */
+#define RETRY_AFTER 10 /* seconds */
 
 void scep_no_store(request_rec *r)
 {
@@ -20,8 +20,14 @@ void scep_no_store(request_rec *r)
 int scep_try_later(request_rec *r)
 {
     scep_no_store(r);
-    apr_table_setn(r->err_headers_out, "Retry-After", RETRY_AFTER);
+    scep_retry_after(r, RETRY_AFTER);
     return HTTP_SERVICE_UNAVAILABLE;
+}
+
+void scep_retry_after(request_rec *r, unsigned int seconds)
+{
+    apr_table_setn(r->err_headers_out, "Retry-After",
+                   apr_psprintf(r->pool, "%u", seconds ? seconds : 1));
 }
 
 int scep_send(request_rec *r, int status, const char *content_type, scep_bytes body)
@@ -248,6 +254,18 @@ static int page_not_permitted(request_rec *r, const char *endpoint)
     return send_page(r, parts);
 }
 
+/* NDES has no such page: what mints in a loop reads the status. */
+static int too_often(request_rec *r, const char *endpoint, unsigned int seconds)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                  "SCEP0078: no challenge for user %s: more than SCEPMintMax of endpoint '%s' "
+                  "in a minute; see what asks for them, or raise it",
+                  r->user, endpoint);
+    scep_retry_after(r, seconds);
+    return scep_send(r, HTTP_TOO_MANY_REQUESTS, "text/plain",
+                     scep_bytes_of("too many challenges asked for: try again later\n"));
+}
+
 static int no_challenge(request_rec *r, const scep_err *err)
 {
     int status = scep_code_describe(err->code)->http_status;
@@ -259,18 +277,26 @@ static int no_challenge(request_rec *r, const scep_err *err)
     return status == HTTP_INTERNAL_SERVER_ERROR ? status : scep_try_later(r);
 }
 
+/* A device's profile holds the fingerprint of the top of the chain. */
+static X509 *top_of(const scep_known *known)
+{
+    const STACK_OF(X509) *chain = known->identities[0].chain;
+
+    return sk_X509_value(chain, sk_X509_num(chain) - 1);
+}
+
 static int mint(request_rec *r)
 {
     scep_wire_mint request = { .endpoint = scep_request_endpoint(r),
                                .user = r->user,
                                .peer = r->useragent_ip };
-    const scep_public *known = scep_ca_public(r, request.endpoint);
+    const scep_known *known = scep_known_public(r, request.endpoint);
     const scep_err *err;
     scep_wire_minted minted;
     const char *digest = "";
 
     if (known)
-        err = thumbprint(&digest, r, known->root);
+        err = thumbprint(&digest, r, top_of(known));
     else
         err = scep_fail(r->pool, UNAVAILABLE, "nothing is known of the endpoint '%s'",
                         request.endpoint);
@@ -285,6 +311,8 @@ static int mint(request_rec *r)
         return page_full(r, request.endpoint);
     case SCEP_MINT_NOT_PERMITTED:
         return page_not_permitted(r, request.endpoint);
+    case SCEP_MINT_TOO_OFTEN:
+        return too_often(r, request.endpoint, minted.retry);
     default:
         return no_challenge(r, scep_fail(r->pool, INTERNAL, "an answer of another version"));
     }

@@ -1,337 +1,301 @@
-/* PKIOperation: from the bytes of a request to the bytes of its CertRep. RFC 8894 3, 4.3. */
-#include "mod_scep.h"
+/* PKIOperation: what a request asks of scep-ca. RFC 8894 3, 4.3 to 4.6. */
+#include "mod_scep_pki.h"
 
 #include <apr_strings.h>
-#include <stddef.h>
+#include <openssl/err.h>
 #include <string.h>
 
-/* What is known of the request so far. */
-typedef struct exchange {
-    request_rec *r;
-    const scep_settings *settings;
-    const char *endpoint;
-    scep_message *message; /* NULL: cannot be answered by a CertRep */
-    const scep_ra *ra;     /* NULL: nothing can be signed */
-} exchange;
+/* ---- what is accepted ---- */
 
-/* Each fault's log id, and what the operator can do about it. */
-static const struct {
-    const char *id, *remedy;
-} faults[SCEP_CODE_COUNT] = {
-    [SCEP_UNDECODABLE] = { "SCEP0020",
-                           "check the client's URL and that no proxy changes what it sends" },
-    [SCEP_TOO_LARGE] = { "SCEP0021", "raise SCEPMaxMessage if the client has a reason" },
-    [SCEP_BAD_ALG] = { "SCEP0022", "set the client to SHA-256, AES and RSA as RFC 8894 wants" },
-    [SCEP_BAD_MESSAGE] = { "SCEP0023",
-                           "the message was changed on its way, or the client is faulty" },
-    [SCEP_BAD_REQUEST] = { "SCEP0024", "the client asks for what is not served here" },
-    [SCEP_UNREADABLE] = { "SCEP0025", "if it does not decrypt, let the client fetch the CA "
-                                      "certificates again (GetCACert); "
-                                      "otherwise its PKCS #10 is at fault" },
-    [SCEP_CHALLENGE] = { "SCEP0026", "fetch a new challenge from the challenge page" },
-    [SCEP_CHALLENGE_ABSENT] = { "SCEP0027", "give the client a challenge from the challenge page" },
-    [SCEP_BAD_SUBJECT] = { "SCEP0028", "correct the names that the client asks for" },
-    [SCEP_REFUSED] = { "SCEP0029", "see scep-ca's line on this transaction" },
-    [SCEP_UNAVAILABLE] = { "SCEP0030", "the device may ask again; see that scep-ca runs" },
-    [SCEP_CONFIG] = { "SCEP0031", "see what scep-ca says at a restart" },
-    [SCEP_INTERNAL] = { "SCEP0032", "see the lines before this one" },
-};
-
-const char *scep_event(request_rec *r, int code)
+scep_accept scep_accepted(const scep_settings *section, const scep_settings *issuance)
 {
-    const scep_code_info *row = scep_code_describe(code);
-
-    return apr_psprintf(r->pool, "NDES-%d %s: ", row->event, row->name);
+    if (!issuance)
+        issuance = section;
+    return (scep_accept){
+        .minimum_hash_bits = scep_settings_hash_bits(issuance, SCEP_SET_MinimumHash),
+        .legacy = scep_settings_flag(issuance, SCEP_SET_LegacyAlgorithms),
+        .nonce_required = scep_settings_flag(section, SCEP_SET_RequireNonce),
+        .clock_skew = (int)scep_settings_number(section, SCEP_SET_SigningTime),
+    };
 }
 
-static bool as_ndes(const exchange *x)
+/* Whom a request is for is known only once it was taken apart: what any of them accepts. */
+static scep_accept widest(const scep_exchange *x, const apr_array_header_t *served)
 {
-    return !strcmp(scep_settings_text(x->settings, SCEP_SET_Compatibility), "ndes");
-}
+    scep_accept all = scep_accepted(x->section, x->issuance);
 
-static int send_reply(const exchange *x, scep_bytes der)
-{
-    return scep_send(x->r, HTTP_OK, "application/x-pki-message", der);
-}
+    for (int i = 1; i < served->nelts; i++) {
+        scep_accept one =
+            scep_accepted(x->section, scep_issuance_of(x, APR_ARRAY_IDX(served, i, const char *)));
 
-/* NDES's own validators take anything but 200 for a broken server. */
-static int answer_unsigned(const exchange *x, int code)
-{
-    const scep_code_info *row = scep_code_describe(code);
-
-    if (code == SCEP_UNDECODABLE)
-        return scep_send(x->r, as_ndes(x) ? HTTP_OK : row->http_status, "text/plain",
-                         scep_bytes_of(row->text));
-    if (row->http_status == HTTP_OK || row->http_status == HTTP_SERVICE_UNAVAILABLE)
-        return scep_try_later(x->r);
-    return row->http_status;
-}
-
-static const EVP_MD *fallback_digest(const exchange *x)
-{
-    switch (scep_settings_hash_bits(x->settings, SCEP_SET_HashAlgorithm)) {
-    case 160:
-        return EVP_sha1();
-    case 384:
-        return EVP_sha384();
-    case 512:
-        return EVP_sha512();
-    default:
-        return EVP_sha256();
+        if (one.minimum_hash_bits < all.minimum_hash_bits)
+            all.minimum_hash_bits = one.minimum_hash_bits;
+        all.legacy = all.legacy || one.legacy;
     }
+    return all;
 }
 
-/* All that is wrong ends here: one line for the operator, and the table's text for the client. */
-static int refuse(const exchange *x, int code, const char *detail)
+/* ---- what it asks for ---- */
+
+static bool is_rsa(const scep_exchange *x)
 {
-    request_rec *r = x->r;
-    const scep_code_info *row = scep_code_describe(code);
-    const char *text = row->text;
-    const scep_err *err;
-    scep_bytes der;
-
-    if (code <= 0 || code >= SCEP_CODE_COUNT)
-        code = SCEP_INTERNAL;
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r, "%s: %s%s (transaction %s, endpoint %s); %s",
-                  faults[code].id, scep_event(r, code), detail,
-                  x->message ? scep_printable(r->pool, x->message->transaction_id, 64) : "unknown",
-                  x->endpoint, faults[code].remedy);
-    if (!x->message || !x->ra || row->fail_info < 0)
-        return answer_unsigned(x, code);
-    if (as_ndes(x) && row->hresult)
-        text = apr_psprintf(r->pool, "%s (0x%08x)", text, row->hresult);
-    err = scep_certrep_failure(&der, x->message, row->fail_info, text, fallback_digest(x),
-                               &x->ra->sign, r->pool);
-    if (err) {
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "SCEP0011: %sthe refusal cannot be signed: %s; see that the RA's signing "
-                      "key is usable (scep-ca check)",
-                      scep_event(r, err->code), err->detail);
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    return send_reply(x, der);
+    return EVP_PKEY_get_base_id(x->message->signer_key) == EVP_PKEY_RSA;
 }
 
-/* ---- the bytes ---- */
-
-/* Keep what a bucket holds, in a buffer that doubles up to the limit. */
-static bool keep(unsigned char **buffer, size_t *room, size_t *have, const char *data, size_t len,
-                 size_t limit, apr_pool_t *p)
-{
-    if (len > limit - *have)
-        return false;
-    if (len > *room - *have) {
-        size_t larger = *room * 2 > *have + len ? *room * 2 : *have + len;
-        unsigned char *moved = apr_palloc(p, larger);
-
-        memcpy(moved, *buffer, *have);
-        *buffer = moved;
-        *room = larger;
-    }
-    memcpy(*buffer + *have, data, len);
-    *have += len;
-    return true;
-}
-
-/* APR_BRIGADE_SENTINEL, which subtracts null pointers and so does not compile everywhere. */
-static const apr_bucket *end_of(const apr_bucket_brigade *bb)
-{
-    return (const apr_bucket *)((const char *)&bb->list - offsetof(apr_bucket, link));
-}
-
-/* Append one brigade. @return OK, DONE at the end of the body, or an HTTP status */
-static int take(apr_bucket_brigade *bb, unsigned char **buffer, size_t *room, size_t *have,
-                size_t limit, apr_pool_t *p)
-{
-    apr_bucket *b;
-
-    for (b = APR_BRIGADE_FIRST(bb); b != end_of(bb); b = APR_BUCKET_NEXT(b)) {
-        const char *data;
-        apr_size_t len;
-
-        if (APR_BUCKET_IS_EOS(b))
-            return DONE;
-        if (APR_BUCKET_IS_METADATA(b))
-            continue;
-        if (apr_bucket_read(b, &data, &len, APR_BLOCK_READ) != APR_SUCCESS)
-            return HTTP_BAD_REQUEST;
-        if (!keep(buffer, room, have, data, len, limit, p))
-            return HTTP_REQUEST_ENTITY_TOO_LARGE;
-    }
-    return OK;
-}
-
-/* Never more than @a limit is read or kept, whether a length is announced or the body comes in
- * chunks. */
-static int read_body(scep_bytes *out, request_rec *r, size_t limit)
-{
-    const char *announced = apr_table_get(r->headers_in, "Content-Length");
-    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    size_t room = 4096, have = 0;
-    unsigned char *buffer = apr_palloc(r->pool, room);
-    int status = OK;
-    apr_off_t length;
-
-    if (announced && ap_parse_strict_length(&length, announced) && length > (apr_off_t)limit)
-        return HTTP_REQUEST_ENTITY_TOO_LARGE;
-    while (status == OK) {
-        apr_status_t rv =
-            ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, 8192);
-
-        if (rv != APR_SUCCESS)
-            return ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
-        status = take(bb, &buffer, &room, &have, limit, r->pool);
-        apr_brigade_cleanup(bb);
-    }
-    out->data = buffer;
-    out->len = have;
-    return status == DONE ? OK : status;
-}
-
-/*
- * The DER of a POST or a GET.
- * @param status OK, or what the handler returns because the body did not arrive
- * @return NULL, or UNDECODABLE or TOO_LARGE
- */
-static const scep_err *receive(scep_bytes *der, int *status, const exchange *x)
-{
-    request_rec *r = x->r;
-    size_t limit = (size_t)scep_settings_number(x->settings, SCEP_SET_MaxMessage);
-
-    *status = OK;
-    if (r->method_number == M_POST) {
-        *status = read_body(der, r, limit);
-    } else {
-        const char *text = scep_query_get(r->args, "message", r->pool);
-
-        SCEP_TRY(scep_query_message(der, text ? text : "", r->pool));
-    }
-    if (*status == HTTP_REQUEST_ENTITY_TOO_LARGE || (*status == OK && der->len > limit))
-        return scep_fail(r->pool, TOO_LARGE, "more than SCEPMaxMessage's %lu bytes",
-                         (unsigned long)limit);
-    if (*status != OK)
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
-                      "SCEP0012: the request's body did not arrive whole: the client went away or "
-                      "sent broken chunks");
-    return NULL;
-}
-
-/* ---- one enrolment ---- */
-
-/* What can be known before scep-ca is asked; cheap first, then the RA's key. */
-static const scep_err *read_request(scep_csr **csr, const exchange *x)
+static const scep_err *open_csr(scep_exchange *x)
 {
     apr_pool_t *p = x->r->pool;
     scep_bytes plain;
 
-    if (x->message->message_type != SCEP_PKCS_REQ)
-        return scep_fail(p, BAD_REQUEST, "messageType %d is not served; PKCSReq (19) is",
-                         x->message->message_type);
-    /* Here, not when the certificate is there: it could then not be delivered. */
-    if (EVP_PKEY_get_base_id(x->message->signer_key) != EVP_PKEY_RSA)
-        return scep_fail(p, BAD_ALG,
-                         "the client's key is not RSA, so that no answer can be encrypted to it");
-    SCEP_TRY(scep_ra_decrypt(&plain, x->ra, x->message, p));
-    SCEP_TRY(scep_csr_read(csr, plain, p));
-    /* RFC 8894 2.3: whoever signs asks for a certificate of the very key. */
-    if (EVP_PKEY_eq(x->message->signer_key, (*csr)->key) != 1)
-        return scep_fail(p, UNREADABLE, "the message is signed by another key than the CSR's");
+    SCEP_TRY(scep_ra_decrypt(&plain, &x->identity->ra, x->message, p));
+    SCEP_TRY(scep_csr_read(&x->csr, plain, p));
+    x->challenge = x->csr->challenge;
     return NULL;
 }
 
-/* The certificate, and as much of its chain as SCEPResponseChain says. Leaf first. */
-static const scep_err *list_certificates(STACK_OF(X509) * *out, const exchange *x, scep_bytes leaf)
+/* A private operation is spent on it once, whoever wants to know it. */
+static const scep_err *read_csr(scep_exchange *x)
 {
-    apr_pool_t *p = x->r->pool;
-    const char *how = scep_settings_text(x->settings, SCEP_SET_ResponseChain);
-    const scep_public *known = scep_ca_public(x->r, x->endpoint);
-    int i, most = 0;
-    X509 *cert;
-
-    *out = scep_borrowed_stack(p);
-    SCEP_TRY(scep_cert_read(&cert, leaf, p));
-    if (!sk_X509_push(*out, cert))
-        return scep_fail(p, INTERNAL, "no memory for a list of certificates");
-    if (known && strcmp(how, "none"))
-        most = strcmp(how, "chain") ? sk_X509_num(known->chain) : 1;
-    for (i = 0; i < most && i < sk_X509_num(known->chain); i++)
-        if (!sk_X509_push(*out, sk_X509_value(known->chain, i)))
-            return scep_fail(p, INTERNAL, "no memory for a list of certificates");
-    return NULL;
+    if (!x->csr && !x->csr_err)
+        x->csr_err = open_csr(x);
+    return x->csr_err;
 }
 
-static int answer_issued(const exchange *x, scep_bytes leaf)
+/* RFC 8894 3.1: only an RSA key can be encrypted to; to any other a reply goes by its challenge.
+ * Said here, not when the certificate is there: it could then not be delivered. */
+static const scep_err *check_answerable(const scep_exchange *x)
 {
-    STACK_OF(X509) * certs;
-    scep_bytes der;
-    const scep_err *err = list_certificates(&certs, x, leaf);
-
-    if (!err)
-        err = scep_certrep_success(&der, x->message, certs, &x->ra->sign, x->r->pool);
-    return err ? refuse(x, err->code, err->detail) : send_reply(x, der);
+    if (is_rsa(x) || x->challenge.len)
+        return NULL;
+    return scep_fail(x->r->pool, BAD_ALG,
+                     "the client's key is not RSA and there is no challenge, so that no answer can "
+                     "be encrypted to it");
 }
 
-static int answer_pending(const exchange *x)
-{
-    scep_bytes der;
-    const scep_err *err = scep_certrep_pending(&der, x->message, &x->ra->sign, x->r->pool);
-
-    return err ? refuse(x, err->code, err->detail) : send_reply(x, der);
-}
-
-static int enrol(const exchange *x)
+static int ask(const scep_exchange *x, scep_bytes frame)
 {
     scep_wire_verdict verdict;
-    scep_wire_enrol request = { .endpoint = x->endpoint, .peer = x->r->useragent_ip };
-    scep_csr *csr;
-    const scep_err *err = read_request(&csr, x);
+    const scep_err *err = scep_ca_verdict(&verdict, x->r, x->endpoint, frame);
+
+    return err ? scep_refuse(x, err->code, err->detail) : scep_answer(x, &verdict);
+}
+
+static int enrol(const scep_exchange *x)
+{
+    const scep_wire_enrol request = {
+        .endpoint = x->endpoint,
+        .authority = x->identity->authority,
+        .message_type = (uint32_t)x->message->message_type,
+        .transaction_id = x->message->transaction_id,
+        .csr = x->csr->der,
+        .peer = x->r->useragent_ip,
+    };
+    const scep_err *err = check_answerable(x);
 
     if (err)
-        return refuse(x, err->code, err->detail);
-    request.message_type = (uint32_t)x->message->message_type;
-    request.transaction_id = x->message->transaction_id;
-    request.csr = csr->der;
-    err = scep_ca_enrol(&verdict, x->r, &request);
-    if (err)
-        return refuse(x, err->code, err->detail);
-    switch (verdict.status) {
-    case SCEP_STATUS_ISSUED:
-        return answer_issued(x, verdict.certificate);
-    case SCEP_STATUS_PENDING:
-        return answer_pending(x);
-    case SCEP_STATUS_REFUSED:
-        return refuse(x, (int)verdict.code, verdict.detail);
-    case SCEP_STATUS_LATER:
-        return refuse(x, SCEP_UNAVAILABLE, verdict.detail);
-    default:
-        return refuse(x, SCEP_INTERNAL, "scep-ca gave a verdict of another version");
+        return scep_refuse(x, err->code, err->detail);
+    return ask(x, scep_wire_put_enrol(SCEP_VERB_ENROL, &request, x->r->pool));
+}
+
+static const scep_err *put_renewal(scep_bytes *frame, const scep_exchange *x)
+{
+    scep_wire_renew request = { .endpoint = x->endpoint,
+                                .authority = x->identity->authority,
+                                .peer = x->r->useragent_ip };
+    scep_proof proof;
+
+    SCEP_TRY(scep_proof_take(&proof, x->message, x->r->pool));
+    request.signer = proof.signer;
+    request.attributes = proof.attributes;
+    request.digest_algorithm = proof.digest_algorithm;
+    request.signature_algorithm = proof.signature_algorithm;
+    request.signature = proof.signature;
+    request.content = proof.content;
+    *frame = scep_wire_put_renew(SCEP_VERB_RENEW, &request, x->r->pool);
+    return NULL;
+}
+
+/*
+ * Whether the signer's certificate may stand for a challenge is found out by scep-ca, before it
+ * opens the envelope by itself: what is inside is no business of this process, except for a client
+ * that can only be answered by its challenge. Where that one's envelope cannot be read, scep-ca
+ * says what it says to everybody, and whoever holds no certificate learns nothing of the envelope.
+ */
+static int renew(scep_exchange *x)
+{
+    const scep_err *err = NULL;
+    scep_bytes frame;
+
+    if (!x->addressed)
+        err = read_csr(x);
+    else if (!is_rsa(x) && !read_csr(x))
+        err = check_answerable(x);
+    if (!err)
+        err = put_renewal(&frame, x);
+    return err ? scep_refuse(x, err->code, err->detail) : ask(x, frame);
+}
+
+/* By the CA's key, not by its name alone. */
+static bool is_from_known_ca(const scep_exchange *x)
+{
+    const X509_NAME *issuer = X509_get_issuer_name(x->message->signer);
+    bool found = false;
+
+    for (int i = 0; i < x->known->n && !found; i++) {
+        X509 *ca = sk_X509_value(x->known->identities[i].chain, 0);
+
+        found = !X509_NAME_cmp(issuer, X509_get_subject_name(ca)) &&
+                X509_verify(x->message->signer, X509_get0_pubkey(ca)) == 1;
     }
+    ERR_clear_error();
+    return found;
+}
+
+/*
+ * RFC 8894 2.3: whoever signs a PKCSReq asks for a certificate of the very key. Where the signer's
+ * certificate is not self-signed it may be a renewal of older clients (draft-23, Appendix D;
+ * R-103):
+ *   - with SCEPRenewalByPKCSReq, one from this CA is a renewal, whatever is inside;
+ *   - a request for the signer's own key is an enrolment with all that this takes, whoever issued
+ *     that certificate: it proves possession of the key and nothing else is believed of it;
+ *   - everything else is a renewal with SCEPRenewalByPKCSReq, as scep-ca may trust further CAs, and
+ *     otherwise as unreadable as an envelope that was stolen from somebody else (S-10). Which of
+ *     the two it is does not depend on what is inside (S-15).
+ */
+static int pkcs_req(scep_exchange *x)
+{
+    bool may_renew =
+        !x->message->self_signed && scep_settings_flag(x->issuance, SCEP_SET_RenewalByPKCSReq);
+    const scep_err *err;
+
+    if (may_renew && is_from_known_ca(x))
+        return renew(x);
+    err = read_csr(x);
+    if (!err && EVP_PKEY_eq(x->message->signer_key, x->csr->key) != 1)
+        err = scep_fail(x->r->pool, UNREADABLE,
+                        "the message is signed by another key than the CSR's");
+    if (!err)
+        return enrol(x);
+    return may_renew ? renew(x) : scep_refuse(x, err->code, err->detail);
+}
+
+/* RFC 8894 3.3.3: the transactionID and who signed say which request is meant; what is inside does
+ * not matter (R-111) and is not even decrypted. */
+static int poll_outcome(const scep_exchange *x)
+{
+    X509_PUBKEY *spki = X509_get_X509_PUBKEY(x->message->signer);
+    scep_wire_poll request = { .endpoint = x->endpoint,
+                               .transaction_id = x->message->transaction_id,
+                               .peer = x->r->useragent_ip };
+    unsigned char hash[32], *der = NULL;
+    int len = i2d_X509_PUBKEY(spki, &der);
+    bool hashed = len > 0 && EVP_Digest(der, (size_t)len, hash, NULL, EVP_sha256(), NULL) == 1;
+
+    OPENSSL_free(der);
+    if (!hashed)
+        return scep_refuse(x, SCEP_INTERNAL, "the signer's key cannot be hashed");
+    request.key_hash = (scep_bytes){ hash, sizeof(hash) };
+    return ask(x, scep_wire_put_poll(SCEP_VERB_POLL, &request, x->r->pool));
+}
+
+/* Nothing is decrypted for a service that is off (S-26, D-17). */
+static const scep_err *put_search(scep_bytes *frame, const scep_exchange *x)
+{
+    scep_setting which =
+        x->message->message_type == SCEP_GET_CRL ? SCEP_SET_GetCRL : SCEP_SET_GetCert;
+    scep_wire_find request = { .endpoint = x->endpoint,
+                               .message_type = (uint32_t)x->message->message_type,
+                               .transaction_id = x->message->transaction_id,
+                               .peer = x->r->useragent_ip };
+    apr_pool_t *p = x->r->pool;
+    scep_reference wanted;
+    scep_bytes plain;
+
+    if (!scep_settings_flag(x->issuance, which))
+        return scep_fail(p, BAD_REQUEST,
+                         "messageType %d asks for a service that is off; SCEP%s on "
+                         "offers it",
+                         x->message->message_type, scep_setting_describe(which)->name);
+    SCEP_TRY(check_answerable(x));
+    SCEP_TRY(scep_ra_decrypt(&plain, &x->identity->ra, x->message, p));
+    SCEP_TRY(scep_reference_serial(&wanted, plain, p));
+    request.issuer = wanted.issuer_der;
+    request.serial = wanted.serial;
+    SCEP_TRY(scep_cert_der(&request.signer, x->message->signer, p));
+    *frame = scep_wire_put_find(SCEP_VERB_FIND, &request, p);
+    return NULL;
+}
+
+static int search(const scep_exchange *x)
+{
+    scep_bytes frame;
+    const scep_err *err = put_search(&frame, x);
+
+    return err ? scep_refuse(x, err->code, err->detail) : ask(x, frame);
+}
+
+/* Whatever is not named here is refused (S-01). */
+static int serve(scep_exchange *x)
+{
+    switch (x->message->message_type) {
+    case SCEP_PKCS_REQ:
+        return pkcs_req(x);
+    case SCEP_RENEWAL_REQ:
+        return renew(x);
+    case SCEP_CERT_POLL:
+        return poll_outcome(x);
+    case SCEP_GET_CERT:
+    case SCEP_GET_CRL:
+        return search(x);
+    default:
+        return scep_refuse(x, SCEP_BAD_REQUEST,
+                           apr_psprintf(x->r->pool,
+                                        "messageType %d is not served; 17, 19, 20, 21 and 22 are",
+                                        x->message->message_type));
+    }
+}
+
+/* One that was taken apart by what several endpoints accept is held to the rules of its own. */
+static const scep_err *open_again(scep_exchange *x, scep_bytes der, const scep_accept *before)
+{
+    scep_accept accept = scep_accepted(x->section, x->issuance);
+    const scep_err *wrong;
+    scep_message *again;
+
+    if (accept.minimum_hash_bits == before->minimum_hash_bits && accept.legacy == before->legacy)
+        return NULL;
+    wrong = scep_message_open(&again, der, &accept, x->r->pool);
+    if (again)
+        x->message = again;
+    return wrong;
 }
 
 int scep_pki_operation(request_rec *r)
 {
-    exchange x = { .r = r,
-                   .settings = scep_request_settings(r),
-                   .endpoint = scep_request_endpoint(r) };
-    const scep_settings *issuance = scep_endpoint_settings(x.endpoint);
+    const apr_array_header_t *served = scep_endpoints_served(r);
+    scep_exchange x = { .r = r,
+                        .section = scep_request_settings(r),
+                        .endpoint = APR_ARRAY_IDX(served, 0, const char *) };
     const scep_err *err, *wrong;
     scep_accept accept;
     scep_bytes der;
     int status;
 
     scep_no_store(r);
-    accept.minimum_hash_bits =
-        scep_settings_hash_bits(issuance ? issuance : x.settings, SCEP_SET_MinimumHash);
-    err = receive(&der, &status, &x);
+    x.issuance = scep_issuance_of(&x, x.endpoint);
+    err = scep_receive(&der, &status, &x);
     if (err)
-        return refuse(&x, err->code, err->detail);
+        return scep_refuse(&x, err->code, err->detail);
     if (status != OK)
         return status;
+    accept = widest(&x, served);
     wrong = scep_message_open(&x.message, der, &accept, r->pool);
-    if (wrong && !x.message)
-        return refuse(&x, wrong->code, wrong->detail);
-    err = scep_ca_identity(&x.ra, r, x.endpoint);
+    if (!x.message)
+        return scep_refuse(&x, wrong->code, wrong->detail);
+    err = scep_find_addressee(&x, served);
     if (err)
-        return refuse(&x, err->code, err->detail);
-    return wrong ? refuse(&x, wrong->code, wrong->detail) : enrol(&x);
+        return scep_refuse(&x, err->code, err->detail);
+    if (!wrong)
+        wrong = open_again(&x, der, &accept);
+    return wrong ? scep_refuse(&x, wrong->code, wrong->detail) : serve(&x);
 }

@@ -143,6 +143,47 @@ static const scep_err *read_server(apr_hash_t *endpoints, server_rec *s, apr_poo
     return NULL;
 }
 
+/* Once all endpoints are known. */
+static const scep_err *check_identifiers(apr_hash_t *endpoints, server_rec *s, apr_pool_t *p)
+{
+    void *outer = ap_get_module_config(s->lookup_defaults, &scep_module);
+    const scep_section *section = outer;
+    core_server_config *core = ap_get_core_module_config(s->module_config);
+    ap_conf_vector_t **locations = (ap_conf_vector_t **)core->sec_url->elts;
+
+    SCEP_TRY(scep_identifiers_check(endpoints, scep_endpoint_name(&section->settings, s, p),
+                                    section, p));
+    for (int i = 0; i < core->sec_url->nelts; i++) {
+        void *own = ap_get_module_config(locations[i], &scep_module);
+
+        if (!own)
+            continue;
+        section = scep_section_merge(p, outer, own);
+        SCEP_TRY(scep_identifiers_check(endpoints, scep_endpoint_name(&section->settings, s, p),
+                                        section, p));
+    }
+    return NULL;
+}
+
+/* Nobody should have them on without knowing it: at each start. */
+static void warn_of_legacy(apr_hash_t *endpoints, const server_rec *main_server, apr_pool_t *p)
+{
+    const char *names = "";
+
+    for (apr_hash_index_t *at = apr_hash_first(p, endpoints); at; at = apr_hash_next(at)) {
+        const scep_section *all = apr_hash_this_val(at);
+
+        if (scep_settings_flag(&all->settings, SCEP_SET_LegacyAlgorithms))
+            names = apr_pstrcat(p, names, *names ? ", " : "", apr_hash_this_key(at), NULL);
+    }
+    if (*names)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, main_server,
+                     "SCEP0041: SCEPLegacyAlgorithms is on for %s: MD5 and single DES are "
+                     "accepted, which protect nothing; turn it off when the last client that "
+                     "needs them is gone",
+                     names);
+}
+
 static apr_array_header_t *wire_endpoints(apr_hash_t *endpoints, apr_pool_t *p)
 {
     apr_array_header_t *list =
@@ -299,6 +340,11 @@ const scep_err *scep_config_plan(scep_plan *out, server_rec *main_server, apr_po
         SCEP_TRY(read_server(kept->endpoints, s, p));
         check_request_line(s, main_server);
     }
+    for (s = main_server; s; s = s->next) {
+        if (scep_settings_flag(scep_server_settings(s), SCEP_SET_Engine))
+            SCEP_TRY(check_identifiers(kept->endpoints, s, p));
+    }
+    warn_of_legacy(kept->endpoints, main_server, p);
     out->endpoints = wire_endpoints(kept->endpoints, p);
     out->timeout = scep_settings_number(settings, SCEP_SET_CATimeout);
     out->admin = scep_settings_flag(settings, SCEP_SET_Admin);

@@ -3,6 +3,7 @@
 
 #include <apr_strings.h>
 #include <errno.h>
+#include <signal.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <string.h>
@@ -13,6 +14,9 @@
 
 #define STATE_KEY "mod_scep: state, version 1"
 #define BACKLOG 511
+/* One that served for less is started again more and more slowly. */
+#define QUICK_DEATH apr_time_from_sec(10)
+#define PAUSE_MOST 30
 #define LARGEST_PID 4194304 /* Linux: PID_MAX_LIMIT */
 
 scep_state *scep_state_find(server_rec *s)
@@ -150,6 +154,32 @@ void scep_state_forget(scep_state *st, pid_t pid)
         return;
     close(st->living[i].control);
     st->living[i] = st->living[--st->living_count];
+}
+
+uint32_t scep_state_pause(scep_state *st, bool was_ready)
+{
+    if (was_ready && apr_time_now() - st->started >= QUICK_DEATH)
+        st->quick_deaths = 0;
+    else if (st->quick_deaths < 6)
+        st->quick_deaths++;
+    if (!st->quick_deaths)
+        return 0;
+    return st->quick_deaths == 6 ? PAUSE_MOST : 1u << (st->quick_deaths - 1);
+}
+
+void scep_state_drain(scep_state *st, apr_pool_t *p)
+{
+    scep_bytes frame = scep_wire_put_empty(SCEP_VERB_DRAIN, p);
+
+    for (int i = 0; i < st->living_count; i++) {
+        const scep_living *old = &st->living[i];
+
+        if (old->pid == st->current)
+            continue;
+        /* it is our child until ended() is called, so the number is nobody else's */
+        if (scep_wire_write(old->control, frame, 0, p))
+            (void)kill(old->pid, SIGTERM);
+    }
 }
 
 /* At most twice the largest: what is outgrown stays in the process's pool. */

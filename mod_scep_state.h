@@ -63,6 +63,14 @@ int scep_state_living(const scep_state *st, pid_t pid);
 /** Take a process off the list and close its control channel. */
 void scep_state_forget(scep_state *st, pid_t pid);
 
+/** One that served, or was to, has ended. @return seconds until the next start: 0, or 1, 2, 4, 8,
+ * 16, 30 after quick deaths in a row. One that did not get ready died quickly, however long that
+ * took */
+uint32_t scep_state_pause(scep_state *st, bool was_ready);
+
+/** Tell all but the current one to finish what they do and to leave. @param p scratch */
+void scep_state_drain(scep_state *st, apr_pool_t *p);
+
 /** Remember the body of a READY, for a restart whose own scep-ca does not get ready. */
 void scep_state_keep_ready(scep_state *st, scep_bytes body, server_rec *s);
 

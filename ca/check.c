@@ -114,19 +114,58 @@ static const scep_err *print_cert(const char *what, const X509 *cert, apr_pool_t
     return NULL;
 }
 
+static const scep_err *print_ras(const office_authority *a, apr_pool_t *p)
+{
+    const identities *now = identities_now(a->identities);
+
+    SCEP_TRY(print_cert("RA signing", now->ra[0]->sign.cert, p));
+    SCEP_TRY(print_cert("RA opening", now->ra[0]->decrypt.cert, p));
+    if (now->n > 1)
+        printf("  %-11s %d, which still open requests\n", "former RAs", now->n - 1);
+    printf("  %-11s for %d days, %d days before the end\n", "RA renewal", a->conf->ra_days,
+           a->conf->ra_renew_days);
+    return NULL;
+}
+
+static void print_crl(const office_authority *a)
+{
+    if (a->connector->sign_crl)
+        printf("  %-11s %s, for %d days\n", "CRL", a->conf->crl_file, a->conf->crl_days);
+    else
+        printf("  %-11s not signed here\n", "CRL");
+}
+
 static const scep_err *print_authority(const office_authority *a, apr_pool_t *p)
 {
     const apr_array_header_t *templates = a->conf->templates;
 
     printf("authority %s, connector %s\n", a->conf->name, a->conf->connector);
     SCEP_TRY(print_cert("CA", sk_X509_value(a->connector->chain, 0), p));
-    SCEP_TRY(print_cert("RA signing", a->ra.sign.cert, p));
-    SCEP_TRY(print_cert("RA opening", a->ra.decrypt.cert, p));
-    printf("  templates  ");
+    SCEP_TRY(print_ras(a, p));
+    print_crl(a);
+    printf("  %-11s %s\n", "foreign CRL", foreign_describe(a->trust.foreign, p));
+    printf("  %-11s %s\n", "next", a->conf->next_name ? a->conf->next_name : "none");
+    printf("  %-11s", "templates");
     for (int i = 0; i < templates->nelts; i++)
         printf(" %s", APR_ARRAY_IDX(templates, i, const conf_template *)->name);
     printf("\n");
     return NULL;
+}
+
+/* httpd takes it in one frame when scep-ca gets ready; configtest is the time to hear of it. */
+static const scep_err *endpoints_fit(const office *o, apr_pool_t *p)
+{
+    scep_wire_ready ready = { 0 };
+    size_t len;
+
+    SCEP_TRY(office_hello(&ready, o, p));
+    len = scep_wire_put_ready(SCEP_VERB_READY, &ready, p).len - SCEP_WIRE_HEADER;
+    if (len <= SCEP_WIRE_MAX)
+        return NULL;
+    return scep_fail(p, CONFIG,
+                     "%d endpoints and their certificates are %lu bytes, httpd takes at most %u: "
+                     "let sections share a SCEPEndpoint, or use several httpd",
+                     ready.endpoints->nelts, (unsigned long)len, SCEP_WIRE_MAX);
 }
 
 static const scep_err *check(const check_options *options, apr_pool_t *p)
@@ -134,7 +173,10 @@ static const scep_err *check(const check_options *options, apr_pool_t *p)
     office *o = NULL;
 
     SCEP_TRY(load(&o, options, p));
+    SCEP_TRY(endpoints_fit(o, p));
     printf("%s: ok\n", options->conf);
+    printf("store %s\n", o->conf->store);
+    printf("scepctl %s\n", o->conf->ctl ? o->conf->ctl : "has no socket (ctl = PATH makes one)");
     for (int i = 0; i < o->authorities->nelts; i++)
         SCEP_TRY(print_authority(APR_ARRAY_IDX(o->authorities, i, office_authority *), p));
     store_close(o->store);
@@ -146,10 +188,8 @@ int check_main(int argc, char **argv, apr_pool_t *p)
     check_options options = { 0 };
     const scep_err *err;
 
-    if (!read_options(&options, argc, argv)) {
-        fprintf(stderr, "usage: scep-ca check [--control] [--user USER] CA.CONF\n");
+    if (!read_options(&options, argc, argv))
         return 2;
-    }
     err = check(&options, p);
     if (!err)
         return 0;

@@ -1,12 +1,15 @@
 /* Timed work, in a thread of its own, once a minute. */
 #include "chores.h"
+#include "clock.h"
 #include "log.h"
-#include "transaction.h"
+#include "request.h"
 
+#include <apr_strings.h>
 #include <apr_thread_cond.h>
 #include <apr_thread_mutex.h>
 #include <apr_thread_proc.h>
 #include <signal.h>
+#include <string.h>
 
 #define PERIOD apr_time_from_sec(60)
 #define SWEPT_AT_ONCE 100
@@ -15,24 +18,101 @@
  * switched off may still ask for the answer. */
 #define KEEP_SECONDS (7 * 24 * 60 * 60)
 
+/* What stays wrong is said once an hour. */
+#define SAY_AGAIN apr_time_from_sec(60 * 60)
+
+typedef struct complaint {
+    char text[512];
+    apr_time_t at;
+} complaint;
+
+/* Of one authority. */
+typedef struct complaints {
+    complaint identities, crl, foreign;
+} complaints;
+
 struct chores {
-    store *store;
-    apr_pool_t *pool; /* of one round */
+    office *office;
+    complaints *complaints; /* one for each authority */
+    apr_pool_t *pool;       /* of one chore */
     apr_thread_mutex_t *mutex;
     apr_thread_cond_t *wake;
     apr_thread_t *thread; /* NULL: stopped */
     bool stopping;
 };
 
+/* Is it to be said now? Nothing wrong is noted as well. */
+static bool is_news(complaint *c, const scep_err *err)
+{
+    apr_time_t now = apr_time_now();
+    bool same = err && !strncmp(c->text, err->detail, sizeof(c->text) - 1);
+
+    if (same && now >= c->at && now - c->at < SAY_AGAIN)
+        return false;
+    apr_cpystrn(c->text, err ? err->detail : "", sizeof(c->text));
+    c->at = now;
+    return err != NULL;
+}
+
+static void swept(chores *c, const char *what, const scep_err *err)
+{
+    if (err)
+        log_err(LOG_LEVEL_WARN, "SCEP0290", apr_psprintf(c->pool, "clean-up of %s failed", what),
+                err);
+    apr_pool_clear(c->pool);
+}
+
+static const scep_err *ra_sweep(store_tx *tx, void *baton)
+{
+    int removed;
+
+    return store_ra_sweep(tx, apr_time_sec(scep_now()), SWEPT_AT_ONCE, &removed);
+}
+
+static void sweep(chores *c)
+{
+    store *s = c->office->store;
+
+    swept(c, "challenges", challenge_sweep(s, SWEPT_AT_ONCE, c->pool));
+    swept(c, "transactions", transaction_sweep(s, KEEP_SECONDS, c->pool));
+    swept(c, "requests", request_sweep(s, KEEP_SECONDS, c->pool));
+    swept(c, "ended RAs", store_run(s, ra_sweep, NULL, c->pool));
+}
+
+static void keep(chores *c, const office_authority *a, complaints *said)
+{
+    office *o = c->office;
+    const scep_err *err = identities_keep(a->identities, o->store, o->key, c->pool);
+
+    if (is_news(&said->identities, err))
+        log_err(LOG_LEVEL_ERROR, "SCEP0291", "the RA cannot be kept up to date", err);
+    apr_pool_clear(c->pool);
+    err = crl_keep(o->store, a->conf, a->connector, c->pool);
+    if (is_news(&said->crl, err))
+        log_err(LOG_LEVEL_ERROR, "SCEP0292", "the CRL cannot be kept up to date", err);
+    apr_pool_clear(c->pool);
+}
+
+/* After all else, as it may take long. */
+static void fetch(chores *c, const office_authority *a, complaints *said)
+{
+    const scep_err *err = foreign_refresh(a->trust.foreign, c->pool);
+
+    if (is_news(&said->foreign, err))
+        log_err(LOG_LEVEL_ERROR, "SCEP0293",
+                apr_psprintf(c->pool, "[authority %s]: foreign_crl", a->conf->name), err);
+    apr_pool_clear(c->pool);
+}
+
 static void do_chores(chores *c)
 {
-    const scep_err *err = challenge_sweep(c->store, SWEPT_AT_ONCE, c->pool);
+    const apr_array_header_t *list = c->office->authorities;
 
-    if (!err)
-        err = transaction_sweep(c->store, KEEP_SECONDS, c->pool);
-    if (err)
-        log_err(LOG_LEVEL_WARN, "SCEP0290", "clean-up of the store failed", err);
-    apr_pool_clear(c->pool);
+    sweep(c);
+    for (int i = 0; i < list->nelts; i++)
+        keep(c, APR_ARRAY_IDX(list, i, office_authority *), &c->complaints[i]);
+    for (int i = 0; i < list->nelts; i++)
+        fetch(c, APR_ARRAY_IDX(list, i, office_authority *), &c->complaints[i]);
 }
 
 static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
@@ -65,7 +145,9 @@ const scep_err *chores_start(chores **out, office *o, apr_pool_t *p)
 {
     chores *c = apr_pcalloc(p, sizeof(*c));
 
-    c->store = o->store;
+    c->office = o;
+    c->complaints =
+        apr_pcalloc(p, (apr_size_t)(o->authorities->nelts + 1) * sizeof(*c->complaints));
     if (apr_pool_create(&c->pool, NULL))
         return scep_fail(p, INTERNAL, "out of memory");
     if (apr_thread_mutex_create(&c->mutex, APR_THREAD_MUTEX_DEFAULT, p) ||

@@ -7,39 +7,63 @@
 #include <apr_strings.h>
 #include <string.h>
 
-#define RULE(type, name, parse, required, low, high)            \
-    {                                                           \
-#name, parse, offsetof(type, name), required, low, high \
+#define PLACE(type, name) .key = #name, .member = offsetof(type, name)
+#define MUST(type, name, kind)                                          \
+    {                                                                   \
+        PLACE(type, name), .parse = conf_parse_##kind, .required = true \
+    }
+#define MAY(type, name, kind)                         \
+    {                                                 \
+        PLACE(type, name), .parse = conf_parse_##kind \
+    }
+#define NUMBER(type, name, least, most)                                               \
+    {                                                                                 \
+        PLACE(type, name), .parse = conf_parse_number, .low = (least), .high = (most) \
     }
 
+#define DAYS_MOST 36500
+
 static const conf_rule top_rules[] = {
-    RULE(conf, store, conf_parse_store, true, 0, 0),
-    RULE(conf, store_key, conf_parse_secret, true, 0, 0),
+    MUST(conf, store, store),
+    MUST(conf, store_key, secret),
+    MAY(conf, ctl, path),
     { 0 },
 };
 
 static const conf_rule authority_rules[] = {
-    RULE(conf_authority, connector, conf_parse_word, true, 0, 0),
-    RULE(conf_authority, ca_cert, conf_parse_path, true, 0, 0),
-    RULE(conf_authority, ca_key, conf_parse_secret, true, 0, 0),
-    RULE(conf_authority, ra_sign_cert, conf_parse_path, true, 0, 0),
-    RULE(conf_authority, ra_sign_key, conf_parse_secret, true, 0, 0),
-    RULE(conf_authority, ra_decrypt_cert, conf_parse_path, true, 0, 0),
-    RULE(conf_authority, ra_decrypt_key, conf_parse_secret, true, 0, 0),
-    RULE(conf_authority, templates, conf_parse_list, true, 0, 0),
+    MUST(conf_authority, connector, word),
+    MUST(conf_authority, ca_cert, path),
+    MUST(conf_authority, ca_key, secret),
+    MUST(conf_authority, ra_sign_cert, path),
+    MUST(conf_authority, ra_sign_key, secret),
+    MUST(conf_authority, ra_decrypt_cert, path),
+    MUST(conf_authority, ra_decrypt_key, secret),
+    NUMBER(conf_authority, ra_days, 1, DAYS_MOST),
+    NUMBER(conf_authority, ra_renew_days, 1, DAYS_MOST),
+    MUST(conf_authority, templates, list),
+    { PLACE(conf_authority, foreign_crl), .parse = conf_parse_foreign, .required = true,
+      .says = ": certificates that this CA issued without scep-ca may be renewed here, so it has "
+              "to be said where their revocation is read: foreign_crl = file:PATH or a URL of "
+              "that CA's CRL, or foreign_crl = none if there is none to be read" },
+    MAY(conf_authority, renewal_ca, path),
+    MAY(conf_authority, crl_file, path),
+    NUMBER(conf_authority, crl_days, 1, DAYS_MOST),
+    { .key = "next", .member = offsetof(conf_authority, next_name), .parse = conf_parse_word },
     { 0 },
 };
 
 static const conf_rule template_rules[] = {
-    RULE(conf_template, days, conf_parse_number, true, 1, 36500),
-    RULE(conf_template, key_usage, conf_parse_key_usage, true, 0, 0),
-    RULE(conf_template, extended_key_usage, conf_parse_purposes, false, 0, 0),
-    RULE(conf_template, minimum_rsa_bits, conf_parse_number, false, 1024, 8192),
-    RULE(conf_template, subject_required, conf_parse_flag, false, 0, 0),
-    RULE(conf_template, allow_sid, conf_parse_flag, false, 0, 0),
-    RULE(conf_template, crl_url, conf_parse_url, false, 0, 0),
-    RULE(conf_template, issuer_url, conf_parse_url, false, 0, 0),
-    RULE(conf_template, ocsp_url, conf_parse_url, false, 0, 0),
+    { PLACE(conf_template, days), .parse = conf_parse_number, .required = true, .low = 1,
+      .high = DAYS_MOST },
+    MUST(conf_template, key_usage, key_usage),
+    MAY(conf_template, extended_key_usage, purposes),
+    NUMBER(conf_template, minimum_rsa_bits, 1024, 8192),
+    MAY(conf_template, subject_required, flag),
+    MAY(conf_template, allow_sid, flag),
+    MAY(conf_template, crl_url, url),
+    MAY(conf_template, issuer_url, url),
+    MAY(conf_template, ocsp_url, url),
+    { PLACE(conf_template, approval), .parse = conf_parse_choice, .words = "no|enrol|always" },
     { 0 },
 };
 
@@ -82,9 +106,9 @@ static const scep_err *section_fill(void *into, const conf_section *section, con
             there =
                 there || !strcmp(APR_ARRAY_IDX(section->entries, i, conf_entry).key, rules->key);
         if (!there)
-            return conf_fail(p, r->path, section->line, "%s is missing %s%s%s", rules->key,
+            return conf_fail(p, r->path, section->line, "%s is missing %s%s%s%s", rules->key,
                              *section->title ? "in [" : "before the first section", section->title,
-                             *section->title ? "]" : "");
+                             *section->title ? "]" : "", rules->says ? rules->says : "");
     }
     return NULL;
 }
@@ -109,6 +133,7 @@ static const scep_err *template_read(apr_array_header_t *templates, const char *
             return conf_fail(r->p, r->path, section->line, "template %s is there twice", name);
     template->name = apr_pstrdup(r->p, name);
     template->minimum_rsa_bits = 2048;
+    template->approval = "no";
     APR_ARRAY_PUSH(templates, conf_template *) = template;
     return section_fill(template, section, template_rules, r);
 }
@@ -121,6 +146,9 @@ static const scep_err *authority_read(conf *c, const char *name, const conf_sect
     if (conf_authority_find(c, name))
         return conf_fail(r->p, r->path, section->line, "authority %s is there twice", name);
     authority->name = apr_pstrdup(r->p, name);
+    authority->ra_days = 365;
+    authority->ra_renew_days = 30;
+    authority->crl_days = 7;
     APR_ARRAY_PUSH(c->authorities, conf_authority *) = authority;
     return section_fill(authority, section, authority_rules, r);
 }
@@ -173,6 +201,57 @@ static const scep_err *templates_resolve(conf_authority *authority, const conf *
     return NULL;
 }
 
+/* The name that "next" gives becomes the authority itself; who follows whom has an end. */
+static const scep_err *next_resolve(conf_authority *authority, const conf *c, apr_pool_t *p)
+{
+    if (!authority->next_name)
+        return NULL;
+    authority->next = conf_authority_find(c, authority->next_name);
+    if (!authority->next)
+        return scep_fail(p, CONFIG,
+                         "%s: [authority %s] names next = %s, and there is no section "
+                         "[authority %s]",
+                         c->path, authority->name, authority->next_name, authority->next_name);
+    /* earlier authorities are resolved, so the one that closes a circle finds it */
+    for (const conf_authority *at = authority->next; at; at = at->next)
+        if (at == authority)
+            return scep_fail(p, CONFIG,
+                             "%s: [authority %s] with next = %s leads back to itself; the CA that "
+                             "takes over is another one",
+                             c->path, authority->name, authority->next_name);
+    return NULL;
+}
+
+/* Two CAs that rename their CRLs to one place would take turns. */
+static const scep_err *crl_files_check(const conf *c, apr_pool_t *p)
+{
+    for (int i = 0; i < c->authorities->nelts; i++) {
+        const conf_authority *a = APR_ARRAY_IDX(c->authorities, i, conf_authority *);
+
+        for (int j = 0; a->crl_file && j < i; j++) {
+            const conf_authority *b = APR_ARRAY_IDX(c->authorities, j, conf_authority *);
+
+            if (b->crl_file && !strcmp(a->crl_file, b->crl_file))
+                return scep_fail(p, CONFIG,
+                                 "%s: crl_file %s is [authority %s]'s and [authority %s]'s; each "
+                                 "needs one of its own",
+                                 c->path, a->crl_file, b->name, a->name);
+        }
+    }
+    return NULL;
+}
+
+static const scep_err *names_resolve(conf *c, const apr_array_header_t *templates, apr_pool_t *p)
+{
+    for (int i = 0; i < c->authorities->nelts; i++) {
+        conf_authority *a = APR_ARRAY_IDX(c->authorities, i, conf_authority *);
+
+        SCEP_TRY(templates_resolve(a, c, templates, p));
+        SCEP_TRY(next_resolve(a, c, p));
+    }
+    return crl_files_check(c, p);
+}
+
 const scep_err *conf_load(conf **out, const char *path, apr_pool_t *p)
 {
     conf *c = apr_pcalloc(p, sizeof(*c));
@@ -191,9 +270,7 @@ const scep_err *conf_load(conf **out, const char *path, apr_pool_t *p)
         SCEP_TRY(section_read(c, templates, &APR_ARRAY_IDX(sections, i, conf_section), &r));
     if (!c->authorities->nelts)
         return scep_fail(p, CONFIG, "%s: an [authority default] section is needed", full);
-    for (int i = 0; i < c->authorities->nelts; i++)
-        SCEP_TRY(
-            templates_resolve(APR_ARRAY_IDX(c->authorities, i, conf_authority *), c, templates, p));
+    SCEP_TRY(names_resolve(c, templates, p));
     *out = c;
     return NULL;
 }

@@ -3,6 +3,7 @@
  *
  *   store     = sqlite3:store.db         [state] where apr_dbd keeps it
  *   store_key = file:store.key
+ *   ctl       = state/ctl.sock           scepctl's socket; left out: scepctl is of no use
  *
  *   [authority default]
  *   connector       = local
@@ -10,11 +11,25 @@
  *   ca_key          = file:ca.key
  *   ra_sign_cert    = ra-sign.pem        ra_sign_key    = file:ra-sign.key
  *   ra_decrypt_cert = ra-decrypt.pem     ra_decrypt_key = file:ra-decrypt.key
+ *   ra_days         = 365                of the RA certificates that scep-ca makes; left out: 365
+ *   ra_renew_days   = 30                 before their end; left out: 30
  *   templates       = IPSECIntermediateOffline, WiFiClient
+ *   foreign_crl     = none               revoked certificates that this CA issued without scep-ca:
+ *                                        none, file:PATH or an http URL; a decision is demanded
+ *   renewal_ca      = old-ca.pem         other CAs whose certificates may be renewed here; left
+ *                                        out: none
+ *   crl_file        = public/ca.crl      the CA's CRL, renamed into place; left out: scep-ca signs
+ *                                        no CRL for this authority
+ *   crl_days        = 7                  until its nextUpdate; left out: 7
+ *   next            = NAME               authority that takes over: GetNextCACert; left out: none
  *
  *   [template IPSECIntermediateOffline]
- *   days, key_usage, extended_key_usage, minimum_rsa_bits, subject_required, allow_sid,
- *   crl_url, issuer_url, ocsp_url
+ *   days, key_usage                      demanded
+ *   extended_key_usage                   left out: none
+ *   minimum_rsa_bits                     left out: 2048
+ *   subject_required, allow_sid          yes, no; left out: no
+ *   crl_url, issuer_url, ocsp_url        left out: the certificate names none
+ *   approval                             no, enrol, always; left out: no
  *
  * Relative paths start at ca.conf's folder. OpenSSL's syntax eats backslashes and '$' and lets a
  * repeated key win silently; so an unknown or repeated key or section, a backslash and a '$' are
@@ -38,6 +53,8 @@ typedef struct conf_template {
     bool subject_required; /* a request with an empty subject is refused even if it has a SAN */
     bool allow_sid;        /* Microsoft SID extension and SID URI may be copied from the request */
     const char *crl_url, *issuer_url, *ocsp_url; /* NULL: extension left out */
+    /* who waits for scepctl approve: "no", "enrol": requests with a challenge, "always": all */
+    const char *approval;
 } conf_template;
 
 typedef struct conf_authority {
@@ -46,13 +63,21 @@ typedef struct conf_authority {
     const char *ca_cert, *ca_key; /* paths, absolute */
     const char *ra_sign_cert, *ra_sign_key;
     const char *ra_decrypt_cert, *ra_decrypt_key;
+    int ra_days, ra_renew_days;
     apr_array_header_t *templates; /* of const conf_template * */
+    const char *foreign_crl;       /* "none", an absolute path, "http://…" or "https://…" */
+    const char *renewal_ca;        /* path of a PEM file; NULL: none */
+    const char *crl_file;          /* path; NULL: no CRL is signed here */
+    int crl_days;
+    const char *next_name;             /* NULL: no roll-over is prepared */
+    const struct conf_authority *next; /* of that name; never leads back here */
 } conf_authority;
 
 typedef struct conf {
     const char *path;
     const char *store;               /* "sqlite3:/abs/path", "pgsql:params" */
     const char *store_key;           /* path, absolute */
+    const char *ctl;                 /* path, absolute; NULL: none */
     apr_array_header_t *authorities; /* of conf_authority * */
 } conf;
 

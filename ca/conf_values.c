@@ -109,6 +109,22 @@ const scep_err *conf_parse_flag(void *member, const conf_reader *r, const conf_r
     return NULL;
 }
 
+/* One of "a|b|c", kept as the list's own word. */
+const scep_err *conf_parse_choice(void *member, const conf_reader *r, const conf_rule *rule,
+                                  const char *value)
+{
+    char *state = NULL;
+
+    for (char *word = apr_strtok(apr_pstrdup(r->p, rule->words), "|", &state); word;
+         word = apr_strtok(NULL, "|", &state)) {
+        if (!strcmp(word, value)) {
+            *(const char **)member = word;
+            return NULL;
+        }
+    }
+    return conf_fail(r->p, r->path, r->line, "%s: one of %s is accepted", rule->key, rule->words);
+}
+
 const scep_err *conf_parse_url(void *member, const conf_reader *r, const conf_rule *rule,
                                const char *value)
 {
@@ -127,6 +143,22 @@ const scep_err *conf_parse_url(void *member, const conf_reader *r, const conf_ru
                          rule->key);
     *(const char **)member = apr_pstrdup(r->p, value);
     return NULL;
+}
+
+/* Whoever has no such CRL says so: "none" is a decision, an empty value is not. */
+const scep_err *conf_parse_foreign(void *member, const conf_reader *r, const conf_rule *rule,
+                                   const char *value)
+{
+    if (!strcmp(value, "none")) {
+        *(const char **)member = "none";
+        return NULL;
+    }
+    if (!strncmp(value, "file:", 5) && value[5])
+        return absolute(member, r, value + 5);
+    if (!strncmp(value, "http://", 7) || !strncmp(value, "https://", 8))
+        return conf_parse_url(member, r, rule, value);
+    return conf_fail(r->p, r->path, r->line,
+                     "%s: none, file:PATH and an http:// or https:// URL are accepted", rule->key);
 }
 
 /* "a, b" as an array of const char *, each without spaces around it and there once. */

@@ -25,7 +25,9 @@ struct conf_rule {
     conf_parse_fn parse;
     size_t member; /* offset in the structure of the section */
     bool required;
-    long low, high; /* of a number */
+    long low, high;    /* of a number */
+    const char *words; /* of a choice: "a|b|c" */
+    const char *says;  /* what to write where it is required and missing; NULL: that says itself */
 };
 
 #define CONF_PARSE(kind)                                                            \
@@ -38,7 +40,9 @@ CONF_PARSE(store);     /* const char *: sqlite3:PATH, made absolute, or pgsql:PA
 CONF_PARSE(word);      /* const char *: a name */
 CONF_PARSE(number);    /* int */
 CONF_PARSE(flag);      /* bool: yes, no */
+CONF_PARSE(choice);    /* const char *: one of the rule's words */
 CONF_PARSE(url);       /* const char * */
+CONF_PARSE(foreign);   /* const char *: "none", the path after "file:", or an http URL */
 CONF_PARSE(list);      /* apr_array_header_t * of const char * */
 CONF_PARSE(key_usage); /* uint32_t: KU_... bits */
 CONF_PARSE(purposes);  /* const char *: extended key usages, commas between */

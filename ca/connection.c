@@ -120,39 +120,70 @@ const scep_err *connection_hello(bool *mint_denied, connection *c, scep_bytes en
     return NULL;
 }
 
-const scep_err *connection_call(connection *c, const office *o, apr_time_t deadline)
+/* @param name of the endpoint that it is about */
+static const scep_err *decode(const char **name, connection *c)
 {
     call *in = &c->call;
-    const char *name = NULL;
+    scep_bytes body = body_of(c);
 
-    in->verb = (scep_verb)c->verb;
-    in->deadline = deadline;
-    if (c->verb == SCEP_VERB_BUNDLE) {
-        SCEP_TRY(scep_wire_get_endpoint_name(&in->in.bundle, body_of(c), c->pool));
-        name = in->in.bundle.endpoint;
-    } else if (c->verb == SCEP_VERB_ENROL) {
-        SCEP_TRY(scep_wire_get_enrol(&in->in.enrol, body_of(c), c->pool));
-        name = in->in.enrol.endpoint;
-    } else if (c->verb == SCEP_VERB_MINT) {
-        SCEP_TRY(scep_wire_get_mint(&in->in.mint, body_of(c), c->pool));
-        name = in->in.mint.endpoint;
-    } else {
+    switch (in->verb) {
+    case SCEP_VERB_BUNDLE:
+        SCEP_TRY(scep_wire_get_endpoint_name(&in->in.bundle, body, c->pool));
+        *name = in->in.bundle.endpoint;
+        return NULL;
+    case SCEP_VERB_ENROL:
+        SCEP_TRY(scep_wire_get_enrol(&in->in.enrol, body, c->pool));
+        *name = in->in.enrol.endpoint;
+        return NULL;
+    case SCEP_VERB_RENEW:
+        SCEP_TRY(scep_wire_get_renew(&in->in.renew, body, c->pool));
+        *name = in->in.renew.endpoint;
+        return NULL;
+    case SCEP_VERB_POLL:
+        SCEP_TRY(scep_wire_get_poll(&in->in.poll, body, c->pool));
+        *name = in->in.poll.endpoint;
+        return NULL;
+    case SCEP_VERB_FIND:
+        SCEP_TRY(scep_wire_get_find(&in->in.find, body, c->pool));
+        *name = in->in.find.endpoint;
+        return NULL;
+    case SCEP_VERB_MINT:
+        SCEP_TRY(scep_wire_get_mint(&in->in.mint, body, c->pool));
+        *name = in->in.mint.endpoint;
+        return NULL;
+    default:
         return scep_fail(c->pool, REFUSED, "verb %d is not for workers", c->verb);
     }
+}
+
+const scep_err *connection_call(connection *c, const office *o, apr_time_t deadline)
+{
+    const char *name = NULL;
+
+    c->call.verb = (scep_verb)c->verb;
+    c->call.deadline = deadline;
+    SCEP_TRY(decode(&name, c));
     if (c->verb == SCEP_VERB_MINT && !c->may_mint)
         return scep_fail(c->pool, REFUSED, "this httpd may not mint challenges");
-    in->endpoint = office_endpoint_find(o, name);
+    c->call.endpoint = office_endpoint_find(o, name);
     return NULL;
+}
+
+static bool is_answered_by_verdict(int verb)
+{
+    return verb == SCEP_VERB_ENROL || verb == SCEP_VERB_RENEW || verb == SCEP_VERB_POLL ||
+           verb == SCEP_VERB_FIND;
 }
 
 scep_bytes connection_refusal(const connection *c, scep_code code, const char *detail)
 {
     const office_endpoint *endpoint = c->call.endpoint;
 
-    if (c->verb == SCEP_VERB_ENROL && code == SCEP_UNAVAILABLE) {
+    if (is_answered_by_verdict(c->verb) && code == SCEP_UNAVAILABLE) {
         scep_wire_verdict later = { .status = SCEP_STATUS_LATER,
+                                    .code = SCEP_UNAVAILABLE,
                                     .detail = detail,
-                                    .generation = endpoint ? endpoint->authority->generation : 0 };
+                                    .generation = endpoint ? office_generation(endpoint) : 0 };
 
         return scep_wire_put_verdict(SCEP_VERB_VERDICT, &later, c->pool);
     }

@@ -9,10 +9,13 @@
 
 /* A whole frame, decoded. Lives in the connection's pool until it is answered. */
 typedef struct call {
-    scep_verb verb; /* BUNDLE, ENROL or MINT */
+    scep_verb verb; /* BUNDLE, ENROL, RENEW, POLL, FIND or MINT */
     union {
         scep_wire_endpoint_name bundle;
         scep_wire_enrol enrol;
+        scep_wire_renew renew;
+        scep_wire_poll poll;
+        scep_wire_find find;
         scep_wire_mint mint;
     } in;
     const office_endpoint *endpoint; /* NULL: unknown */
@@ -76,7 +79,8 @@ SCEP_MUST const scep_err *connection_hello(bool *mint_denied, connection *c,
  */
 SCEP_MUST const scep_err *connection_call(connection *c, const office *o, apr_time_t deadline);
 
-/** The answer to a call that is not run: LATER to an enrolment, else REFUSED. */
+/** The answer to a call that is not run: LATER where a verdict is expected and nothing was decided,
+ *  else REFUSED. */
 scep_bytes connection_refusal(const connection *c, scep_code code, const char *detail);
 
 #endif

@@ -30,6 +30,11 @@ struct connector {
      */
     const scep_err *(*submit)(connector_answer *out, connector *self, const conf_template *template,
                               const scep_csr *csr, apr_pool_t *p);
+    /**
+     * Sign a CRL whose issuer, dates, entries and extensions are set. Any thread.
+     * NULL: this CA's CRL is not scep-ca's business
+     */
+    const scep_err *(*sign_crl)(X509_CRL *crl, connector *self, apr_pool_t *p);
     const char *name;
     STACK_OF(X509) * chain; /* issuing CA first, root last */
     void *data;             /* the kind's own */

@@ -21,6 +21,15 @@ static const scep_err *local_submit(connector_answer *out, connector *self,
     return NULL;
 }
 
+static const scep_err *local_sign_crl(X509_CRL *crl, connector *self, apr_pool_t *p)
+{
+    const issue_ca *ca = self->data;
+
+    if (!X509_CRL_sign(crl, ca->key, issue_digest(ca->key)))
+        return scep_fail(p, UNAVAILABLE, "the CA key does not sign a CRL");
+    return NULL;
+}
+
 static const scep_err *issuer_check(X509 *cert, const conf_authority *a, apr_pool_t *p)
 {
     time_t now = (time_t)apr_time_sec(scep_now());
@@ -81,6 +90,24 @@ static const scep_err *chain_check(const STACK_OF(X509) * chain, const conf_auth
     return NULL;
 }
 
+/* Only who says where it goes gets one: this CA's CRL may be somebody else's business. */
+static const scep_err *crl_wanted(const scep_err *(**out)(X509_CRL *, connector *, apr_pool_t *),
+                                  X509 *ca, const conf_authority *a, apr_pool_t *p)
+{
+    *out = NULL;
+    if (!a->crl_file)
+        return NULL;
+    /* RFC 5280 4.2.1.3 */
+    if (!(X509_get_key_usage(ca) & KU_CRL_SIGN))
+        return scep_fail(p, CONFIG,
+                         "[authority %s]: ca_cert \"%s\" may not sign CRLs (keyUsage cRLSign), and "
+                         "crl_file asks for one; leave crl_file out, or renew the CA with that "
+                         "usage",
+                         a->name, scep_name_line(X509_get_subject_name(ca), p));
+    *out = local_sign_crl;
+    return NULL;
+}
+
 const scep_err *connector_local_open(connector **out, const conf_authority *authority,
                                      apr_pool_t *p)
 {
@@ -100,6 +127,7 @@ const scep_err *connector_local_open(connector **out, const conf_authority *auth
     if (!EVP_PKEY_is_a(ca->key, "RSA") && !EVP_PKEY_is_a(ca->key, "EC"))
         return scep_fail(p, CONFIG, "[authority %s]: ca_key %s: RSA and EC keys are accepted",
                          authority->name, authority->ca_key);
+    SCEP_TRY(crl_wanted(&c->sign_crl, ca->cert, authority, p));
     c->submit = local_submit;
     c->name = "local";
     c->data = ca;

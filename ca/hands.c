@@ -50,11 +50,19 @@ static scep_bytes run_bundle(hands *h, connection *c)
     return err ? refused(c, err) : scep_wire_put_identities(SCEP_VERB_IDENTITIES, &out, c->pool);
 }
 
-static scep_bytes run_enrol(hands *h, connection *c)
+/* ENROL, RENEW, POLL or FIND */
+static scep_bytes run_verdict(hands *h, connection *c)
 {
     scep_wire_verdict out = { 0 };
 
-    office_enrol(&out, h->office, &c->call.in.enrol, c->call.deadline, c->pool);
+    if (c->call.verb == SCEP_VERB_ENROL)
+        office_enrol(&out, h->office, &c->call.in.enrol, c->call.deadline, c->pool);
+    else if (c->call.verb == SCEP_VERB_RENEW)
+        office_renew(&out, h->office, &c->call.in.renew, c->call.deadline, c->pool);
+    else if (c->call.verb == SCEP_VERB_POLL)
+        office_poll(&out, h->office, &c->call.in.poll, c->pool);
+    else
+        office_find(&out, h->office, &c->call.in.find, c->pool);
     return scep_wire_put_verdict(SCEP_VERB_VERDICT, &out, c->pool);
 }
 
@@ -75,10 +83,10 @@ static void run(hands *h, connection *c)
         answer = connection_refusal(c, SCEP_UNAVAILABLE, "waited too long in scep-ca's queue");
     else if (c->call.verb == SCEP_VERB_BUNDLE)
         answer = run_bundle(h, c);
-    else if (c->call.verb == SCEP_VERB_ENROL)
-        answer = run_enrol(h, c);
-    else
+    else if (c->call.verb == SCEP_VERB_MINT)
         answer = run_mint(h, c);
+    else
+        answer = run_verdict(h, c);
     err = scep_wire_write(c->fd, answer, c->call.deadline, c->pool);
     c->broken = err != NULL;
     /* a worker that went away asks again by itself; an answer that is no frame is our fault */

@@ -24,7 +24,8 @@ static const char usage[] =
     "  --ra-name NAME      default CN=HOST-MSCEP-RA\n"
     "  --ca-days N         1 to 36500; default 3650\n"
     "  --ra-days N         1 to 36500, never beyond the CA's end; default 730\n"
-    "  --crl-url URL       put into every certificate as CRL distribution point\n"
+    "  --crl-url URL       put into every certificate as CRL distribution point: where httpd\n"
+    "                      will serve public/ca.crl\n"
     "  --issuer-url URL    put into every certificate as the place of the CA certificate\n";
 
 enum { OUT = 1, OWNER, CA_KEY, RA_KEY, CA_NAME, RA_NAME, CA_DAYS, RA_DAYS, CRL, ISSUER, HELP };
@@ -171,7 +172,23 @@ static const scep_err *print_fingerprint(const char *what, const EVP_MD *md, con
     return NULL;
 }
 
-static void print_next(const init_plan *plan)
+/* The CRL is a plain file: httpd serves it where --crl-url says that it is. */
+static void print_crl_alias(const init_plan *plan, apr_pool_t *p)
+{
+    const char *path = plan->crl_url ? strstr(plan->crl_url, "://") : NULL;
+
+    path = path && !strncmp(plan->crl_url, "http", 4) ? strchr(path + 3, '/') : NULL;
+    if (!path || !path[1])
+        return;
+    printf("  Alias \"%s\" %s/public/ca.crl\n"
+           "  <Directory %s/public>\n"
+           "      AddType application/pkix-crl .crl\n"
+           "      Require all granted\n"
+           "  </Directory>\n",
+           apr_pstrndup(p, path, strcspn(path, "?")), plan->out, plan->out);
+}
+
+static void print_next(const init_plan *plan, apr_pool_t *p)
 {
     printf("\nNext, in httpd.conf:\n"
            "  LoadModule scep_module " SCEP_MODULE "\n"
@@ -186,13 +203,14 @@ static void print_next(const init_plan *plan)
            "      AuthName \"SCEP\"\n"
            "      AuthUserFile %s/htpasswd\n"
            "      Require valid-user\n"
-           "  </Location>\n"
-           "then: htpasswd -Bc %s/htpasswd NAME; apachectl configtest\n",
-           plan->out, plan->out);
+           "  </Location>\n",
+           plan->out);
+    print_crl_alias(plan, p);
+    printf("then: htpasswd -Bc %s/htpasswd NAME; apachectl configtest\n", plan->out);
     if (!plan->owner && geteuid() == 0)
-        printf("No --owner was given: before httpd starts as root, chown -R %s/state to the user\n"
-               "that SCEPCAUser names.\n",
-               plan->out);
+        printf("No --owner was given: before httpd starts as root, chown -R %s/state and\n"
+               "%s/public to the user that SCEPCAUser names.\n",
+               plan->out, plan->out);
 }
 
 static const scep_err *report(const init_made *made, const init_plan *plan, apr_pool_t *p)
@@ -203,6 +221,7 @@ static const scep_err *report(const init_made *made, const init_plan *plan, apr_
            "  ra-decrypt.key ra-decrypt.pem  the RA that opens requests\n"
            "  store.key                      keys the stored challenges; back it up\n"
            "  state/                         the database will be here%s%s\n"
+           "  public/                        the CRL will be here, for httpd to serve\n"
            "  ca.conf                        read it\n"
            "Fingerprints of the CA certificate:\n",
            plan->out, scep_name_line(X509_get_subject_name(made->ca.cert), p),
@@ -211,16 +230,15 @@ static const scep_err *report(const init_made *made, const init_plan *plan, apr_
     SCEP_TRY(print_fingerprint("SHA-256", EVP_sha256(), made->ca.cert, p));
     SCEP_TRY(print_fingerprint("SHA-1", EVP_sha1(), made->ca.cert, p));
     SCEP_TRY(print_fingerprint("MD5", EVP_md5(), made->ca.cert, p));
-    print_next(plan);
+    print_next(plan, p);
     return NULL;
 }
 
 /* What was written has to load: the same check that configtest makes. */
-static const scep_err *make(init_made *made, const init_plan *plan, apr_pool_t *p)
+static const scep_err *write_all(init_made *made, const init_plan *plan, apr_pool_t *p)
 {
     office *o;
 
-    SCEP_TRY(init_identities(made, plan, p));
     SCEP_TRY(init_files(made, plan, p));
     SCEP_TRY(office_load(&o, apr_pstrcat(p, plan->out, "/ca.conf", NULL), NULL, p));
     return report(made, plan, p);
@@ -235,7 +253,12 @@ int init_main(int argc, char **argv, apr_pool_t *p)
 
     if (status >= 0)
         return status;
-    err = make(&made, &plan, p);
+    err = init_identities(&made, &plan, p);
+    if (err) {
+        fprintf(stderr, "scep-ca init: %s\n", err->detail);
+        return err->code == SCEP_CONFIG ? 2 : 1; /* a kind or a name of the command line */
+    }
+    err = write_all(&made, &plan, p);
     if (!err)
         return fflush(stdout) ? 1 : 0;
     fprintf(stderr, "scep-ca init: %s\n", err->detail);

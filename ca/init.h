@@ -9,8 +9,9 @@
 /**
  * scep-ca init --out FOLDER [--ca-key KIND] [--ra-key KIND] [--ca-name DN] [--ra-name DN]
  * [--ca-days N] [--ra-days N] [--owner USER] [--crl-url URL] [--issuer-url URL]: writes ca.key,
- * ca.pem, ra-sign.*, ra-decrypt.*, store.key, ca.conf and the folder state/, which belongs to
- * USER: all else is opened before scep-ca drops privileges. Refuses a FOLDER that is not empty.
+ * ca.pem, ra-sign.*, ra-decrypt.*, store.key, ca.conf and the folders state/ and public/, which
+ * belong to USER: all else is opened before scep-ca drops privileges, and httpd reads public/ only.
+ * Refuses a FOLDER that is not empty.
  * @param argv "init" is argv[0]
  * @return exit status: 0, 1 failed, 2 usage
  */
@@ -22,7 +23,7 @@ typedef struct init_plan {
     const char *ca_key, *ra_key;   /* kinds, as in key.h */
     const char *ca_name, *ra_name; /* "CN=a,O=b" */
     int ca_days, ra_days;
-    const char *owner;   /* of state/; NULL: who runs this */
+    const char *owner;   /* of state/ and public/; NULL: who runs this */
     const char *crl_url; /* NULL: none */
     const char *issuer_url;
 } init_plan;

@@ -30,7 +30,8 @@ static const scep_err *folder_is_empty(const char *path, apr_pool_t *p)
     return NULL;
 }
 
-/* 0711: scep-ca's user has to get through to state/, and nobody has to see what is here. */
+/* 0711: scep-ca's user has to get through to state/ and httpd to public/, and nobody has to see
+ * what is here. */
 static const scep_err *folder_make(init_made *made, const char *path, mode_t mode, apr_pool_t *p)
 {
     if (mkdir(path, mode) && errno != EEXIST)
@@ -120,6 +121,8 @@ static const char conf_head[] =
     "# pgsql:host=db dbname=scep passfile=/etc/scep/pgpass, and then the same store.key.\n"
     "store     = sqlite3:state/store.db\n"
     "store_key = file:store.key\n"
+    "# The socket of scepctl, which approves, revokes and lists. Left out: none.\n"
+    "ctl       = state/ctl.sock\n"
     "\n"
     "# SCEPAuthority in httpd.conf picks one of these; \"default\" serves where it is not set.\n"
     "[authority default]\n"
@@ -132,7 +135,22 @@ static const char conf_head[] =
     "ra_sign_key     = file:ra-sign.key\n"
     "ra_decrypt_cert = ra-decrypt.pem\n"
     "ra_decrypt_key  = file:ra-decrypt.key\n"
+    "# Before these end, scep-ca makes the next RA and keeps it in the store, sealed with "
+    "store.key.\n"
+    "ra_days         = %d\n"
+    "ra_renew_days   = 30\n"
     "templates       = IPSECIntermediateOffline, WiFiClient\n"
+    "# A certificate that this CA issued without scep-ca may be renewed here as well. Where is it\n"
+    "# said that it was revoked? none: nowhere, the CA is new; or file:PATH or an http URL of the\n"
+    "# CA's own CRL.\n"
+    "foreign_crl     = none\n"
+    "# Other CAs whose certificates are renewed here, in PEM form. Left out: none.\n"
+    "#renewal_ca     = old-ca.pem\n"
+    "# The CRL that scep-ca signs, for httpd to serve. Left out: it signs none.\n"
+    "crl_file        = public/ca.crl\n"
+    "crl_days        = 7\n"
+    "# Which [authority NAME] takes over when this CA ends (GetNextCACert). Left out: none.\n"
+    "#next           = successor\n"
     "\n"
     "# What certificates look like; SCEPTemplate in httpd.conf picks one. Subject and\n"
     "# subjectAltName come from the request, all else from here.\n"
@@ -144,6 +162,9 @@ static const char conf_head[] =
     "#   subject_required    yes: a request with a subjectAltName only is refused; left out: no\n"
     "#   allow_sid           yes: whoever enrols may claim any Windows account; left out: no\n"
     "#   crl_url, issuer_url, ocsp_url   left out: the certificate does not name one\n"
+    "#   approval            who waits for scepctl approve: no, enrol (requests with a "
+    "challenge),\n"
+    "#                       always (renewals too); left out: no\n"
     "\n";
 
 static const char *template_text(const char *head, const init_plan *plan, apr_pool_t *p)
@@ -157,7 +178,7 @@ static const char *template_text(const char *head, const init_plan *plan, apr_po
 static const scep_err *conf_write(const init_plan *plan, apr_pool_t *p)
 {
     const char *text = apr_pstrcat(
-        p, conf_head,
+        p, apr_psprintf(p, conf_head, plan->ra_days),
         template_text(
             "# NDES's default: IPsec gateways and everything that asks for nothing else.\n"
             "[template IPSECIntermediateOffline]\n"
@@ -179,13 +200,14 @@ static const scep_err *conf_write(const init_plan *plan, apr_pool_t *p)
     return written(path, file, BIO_puts(file, text) == (int)strlen(text), p);
 }
 
-/* Where the database lives: the one place that scep-ca writes to after it dropped privileges. */
-static const scep_err *state_make(init_made *made, const init_plan *plan, apr_pool_t *p)
+/* The two places that scep-ca writes to after it dropped privileges. */
+static const scep_err *folder_give(init_made *made, const char *name, mode_t mode,
+                                   const init_plan *plan, apr_pool_t *p)
 {
-    const char *path = apr_pstrcat(p, plan->out, "/state", NULL);
+    const char *path = apr_pstrcat(p, plan->out, "/", name, NULL);
     struct passwd *user;
 
-    SCEP_TRY(folder_make(made, path, 0700, p));
+    SCEP_TRY(folder_make(made, path, mode, p));
     if (!plan->owner)
         return NULL;
     user = getpwnam(plan->owner);
@@ -212,6 +234,8 @@ const scep_err *init_files(init_made *made, const init_plan *plan, apr_pool_t *p
     SCEP_TRY(key_write("ra-decrypt.key", made->ra_decrypt.key, plan, p));
     SCEP_TRY(cert_write("ra-decrypt.pem", made->ra_decrypt.cert, plan, p));
     SCEP_TRY(store_key_write(plan, p));
-    SCEP_TRY(state_make(made, plan, p));
+    /* the database and scepctl's socket; and what httpd serves */
+    SCEP_TRY(folder_give(made, "state", 0700, plan, p));
+    SCEP_TRY(folder_give(made, "public", 0755, plan, p));
     return conf_write(plan, p);
 }

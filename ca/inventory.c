@@ -1,10 +1,26 @@
-/* The inventory: what a certificate says, as a row. */
+/* The inventory: what a certificate says, as a row; and revocation. */
 #include "inventory.h"
 #include "certs.h"
 #include "clock.h"
 #include "issue.h"
 
+#include <apr_strings.h>
 #include <string.h>
+
+/* As scep_csr.key_hash: of the SubjectPublicKeyInfo. The signer's, which the transaction has, is
+ * another one in a renewal. */
+static const scep_err *hash_key(const char **out, const X509 *cert, apr_pool_t *p)
+{
+    unsigned char hash[32], *der = NULL;
+    int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
+    bool done = len > 0 && EVP_Digest(der, (size_t)len, hash, NULL, EVP_sha256(), NULL) == 1;
+
+    OPENSSL_free(der);
+    if (!done)
+        return scep_fail(p, INTERNAL, "the certificate's key cannot be hashed");
+    *out = scep_base64(p, (scep_bytes){ hash, sizeof(hash) });
+    return NULL;
+}
 
 const scep_err *inventory_record(store_tx *tx, X509 *cert, const transaction *t,
                                  const char *authority, const char *template_name)
@@ -17,18 +33,105 @@ const scep_err *inventory_record(store_tx *tx, X509 *cert, const transaction *t,
         .template_name = template_name,
         .endpoint = t->row.endpoint,
         .transaction = t->row.transaction,
-        .key_hash = t->row.key_hash,
         .issued = apr_time_sec(scep_now()),
     };
     bool done;
 
-    /* The transaction finds its certificate by that number later. */
+    /* The transaction finds its certificate by that number. */
     if (t->row.serial && strcmp(t->row.serial, row.serial) != 0)
         return scep_fail(p, INTERNAL, "the transaction names certificate %s, this is %s",
                          t->row.serial, row.serial);
+    SCEP_TRY(hash_key(&row.key_hash, cert, p));
     SCEP_TRY(scep_cert_der(&row.der, cert, p));
     SCEP_TRY(issue_seconds(&row.not_before, X509_get0_notBefore(cert), p));
     SCEP_TRY(issue_seconds(&row.not_after, X509_get0_notAfter(cert), p));
     SCEP_TRY(store_certificate_put(tx, &row, &done));
     return done ? NULL : scep_fail(p, INTERNAL, "serial number %s exists already", row.serial);
+}
+
+const scep_err *inventory_find(store_tx *tx, X509 *cert, const store_certificate **found)
+{
+    apr_pool_t *p = store_tx_pool(tx);
+    apr_array_header_t *rows;
+    scep_bytes der;
+
+    *found = NULL;
+    SCEP_TRY(scep_cert_der(&der, cert, p));
+    SCEP_TRY(store_certificate_of_serial(tx, scep_cert_serial(cert, p), &rows));
+    for (int i = 0; i < rows->nelts && !*found; i++) {
+        const store_certificate *row = &APR_ARRAY_IDX(rows, i, store_certificate);
+
+        if (scep_bytes_equal(row->der, der))
+            *found = row;
+    }
+    return NULL;
+}
+
+typedef struct revoke_job {
+    const char *authority, *serial;
+    int reason;
+    store_certificate *row;
+} revoke_job;
+
+static const char *names_of(const apr_array_header_t *rows, apr_pool_t *p)
+{
+    const char *names = "";
+
+    for (int i = 0; i < rows->nelts; i++)
+        names = apr_pstrcat(p, names, i ? ", " : "",
+                            APR_ARRAY_IDX(rows, i, store_certificate).authority, NULL);
+    return names;
+}
+
+/* The one certificate that is meant. */
+static const scep_err *pick(const store_certificate **out, store_tx *tx, const revoke_job *j)
+{
+    apr_pool_t *p = store_tx_pool(tx);
+    const char *serial = scep_printable(p, scep_bytes_of(j->serial), 64);
+    apr_array_header_t *rows;
+
+    if (*j->authority) {
+        SCEP_TRY(store_certificate_get(tx, j->authority, j->serial, out));
+        if (!*out)
+            return scep_fail(p, BAD_CERT_ID, "authority %s has no certificate %s",
+                             scep_printable(p, scep_bytes_of(j->authority), 64), serial);
+        return NULL;
+    }
+    SCEP_TRY(store_certificate_of_serial(tx, j->serial, &rows));
+    if (!rows->nelts)
+        return scep_fail(p, BAD_CERT_ID, "there is no certificate %s", serial);
+    if (rows->nelts > 1)
+        return scep_fail(p, BAD_CERT_ID,
+                         "several authorities have a certificate %s, name one of them: %s", serial,
+                         names_of(rows, p));
+    *out = &APR_ARRAY_IDX(rows, 0, store_certificate);
+    return NULL;
+}
+
+static const scep_err *revoke_in_store(store_tx *tx, void *baton)
+{
+    revoke_job *j = baton;
+    apr_pool_t *p = store_tx_pool(tx);
+    const store_certificate *row;
+    bool done;
+
+    SCEP_TRY(pick(&row, tx, j));
+    j->row = apr_pmemdup(p, row, sizeof(*row));
+    j->row->revoked = apr_time_sec(scep_now());
+    j->row->reason = j->reason;
+    SCEP_TRY(store_certificate_revoke(tx, row->authority, row->serial, j->row->revoked, j->reason,
+                                      &done));
+    return done ? NULL
+                : scep_fail(p, BAD_CERT_ID, "certificate %s of authority %s is revoked already",
+                            row->serial, row->authority);
+}
+
+const scep_err *inventory_revoke(store *s, const char *authority, const char *serial, int reason,
+                                 const store_certificate **revoked, apr_pool_t *p)
+{
+    revoke_job j = { .authority = authority, .serial = serial, .reason = reason };
+
+    SCEP_TRY(store_run(s, revoke_in_store, &j, p));
+    *revoked = j.row;
+    return NULL;
 }

@@ -1,4 +1,4 @@
-/* Every certificate that was issued, recorded before it leaves. */
+/* Every certificate that was issued, recorded before it leaves; and what was revoked of them. */
 #ifndef CA_INVENTORY_H
 #define CA_INVENTORY_H
 
@@ -9,5 +9,19 @@
  *  @a t names another one */
 SCEP_MUST const scep_err *inventory_record(store_tx *tx, X509 *cert, const transaction *t,
                                            const char *authority, const char *template_name);
+
+/** In a job: the row of that very certificate, byte for byte, whichever authority issued it.
+ *  @param found NULL: it is not ours */
+SCEP_MUST const scep_err *inventory_find(store_tx *tx, X509 *cert, const store_certificate **found);
+
+/**
+ * Revoke.
+ * @param authority "": the one that has that serial number
+ * @param revoked the row, as it is now
+ * @return NULL, or BAD_CERT_ID with a sentence: none, several, or revoked already
+ */
+SCEP_MUST const scep_err *inventory_revoke(store *s, const char *authority, const char *serial,
+                                           int reason, const store_certificate **revoked,
+                                           apr_pool_t *p);
 
 #endif

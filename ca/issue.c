@@ -103,25 +103,42 @@ static const scep_err *put_purposes(X509 *cert, const char *purposes, apr_pool_t
     return ok ? NULL : failed(p, "the extended key usage");
 }
 
-/* Key identifiers: SHA-1 of the key (RFC 5280 4.2.1.2 (1)), and what the CA calls its own. */
-static const scep_err *put_key_ids(X509 *cert, const issue_ca *ca, apr_pool_t *p)
+/* SHA-1 of the key (RFC 5280 4.2.1.2 (1)). @return NULL: no memory */
+static ASN1_OCTET_STRING *key_id(const X509 *cert)
 {
-    const ASN1_OCTET_STRING *issuer = X509_get0_subject_key_id(ca->cert);
-    ASN1_OCTET_STRING *mine = ASN1_OCTET_STRING_new();
-    AUTHORITY_KEYID *authority = AUTHORITY_KEYID_new();
+    ASN1_OCTET_STRING *id = ASN1_OCTET_STRING_new();
     unsigned char hash[EVP_MAX_MD_SIZE];
     unsigned int len;
-    bool ok = mine && authority && X509_pubkey_digest(cert, EVP_sha1(), hash, &len) &&
-              ASN1_OCTET_STRING_set(mine, hash, (int)len) &&
-              X509_add1_ext_i2d(cert, NID_subject_key_identifier, mine, 0, 0) == 1;
 
-    if (ok && !issuer)
-        ok = X509_pubkey_digest(ca->cert, EVP_sha1(), hash, &len) &&
-             ASN1_OCTET_STRING_set(mine, hash, (int)len);
-    if (ok)
-        authority->keyid = ASN1_OCTET_STRING_dup(issuer ? issuer : mine);
-    ok = ok && authority->keyid &&
-         X509_add1_ext_i2d(cert, NID_authority_key_identifier, authority, 0, 0) == 1;
+    if (id && X509_pubkey_digest(cert, EVP_sha1(), hash, &len) &&
+        ASN1_OCTET_STRING_set(id, hash, (int)len))
+        return id;
+    ASN1_OCTET_STRING_free(id);
+    return NULL;
+}
+
+/* What the CA calls its own key. RFC 5280 4.2.1.1 */
+AUTHORITY_KEYID *issue_authority_id(X509 *ca)
+{
+    const ASN1_OCTET_STRING *own = X509_get0_subject_key_id(ca);
+    AUTHORITY_KEYID *id = AUTHORITY_KEYID_new();
+
+    if (id)
+        id->keyid = own ? ASN1_OCTET_STRING_dup(own) : key_id(ca);
+    if (id && id->keyid)
+        return id;
+    AUTHORITY_KEYID_free(id);
+    return NULL;
+}
+
+static const scep_err *put_key_ids(X509 *cert, const issue_ca *ca, apr_pool_t *p)
+{
+    ASN1_OCTET_STRING *mine = key_id(cert);
+    AUTHORITY_KEYID *authority = issue_authority_id(ca->cert);
+    bool ok = mine && authority &&
+              X509_add1_ext_i2d(cert, NID_subject_key_identifier, mine, 0, 0) == 1 &&
+              X509_add1_ext_i2d(cert, NID_authority_key_identifier, authority, 0, 0) == 1;
+
     ASN1_OCTET_STRING_free(mine);
     AUTHORITY_KEYID_free(authority);
     return ok ? NULL : failed(p, "a key identifier");
@@ -230,7 +247,7 @@ static const scep_err *put_requested(X509 *cert, const conf_template *template, 
     return NULL;
 }
 
-static const EVP_MD *digest_for(const EVP_PKEY *key)
+const EVP_MD *issue_digest(const EVP_PKEY *key)
 {
     if (EVP_PKEY_is_a(key, "EC") && EVP_PKEY_get_bits(key) > 384)
         return EVP_sha512();
@@ -257,7 +274,7 @@ const scep_err *issue_certificate(X509 **out, const issue_ca *ca, const conf_tem
     SCEP_TRY(put_requested(cert, template, csr, p));
     SCEP_TRY(put_crl_url(cert, template->crl_url, p));
     SCEP_TRY(put_access(cert, template, p));
-    if (!X509_sign(cert, ca->key, digest_for(ca->key)))
+    if (!X509_sign(cert, ca->key, issue_digest(ca->key)))
         return scep_fail(p, INTERNAL, "the CA key does not sign");
     *out = cert;
     return NULL;

@@ -21,6 +21,13 @@ SCEP_MUST const scep_err *issue_certificate(X509 **out, const issue_ca *ca,
                                             const conf_template *template, const scep_csr *csr,
                                             apr_pool_t *p);
 
+/** The digest with which a CA's key signs certificates and CRLs. */
+const EVP_MD *issue_digest(const EVP_PKEY *key);
+
+/** What names a CA's key in what it signs: its subjectKeyIdentifier, or SHA-1 of its key.
+ *  @return NULL: no memory. The caller frees it */
+AUTHORITY_KEYID *issue_authority_id(X509 *ca);
+
 /** notBefore or notAfter in seconds since 1970. @return NULL, or INTERNAL */
 SCEP_MUST const scep_err *issue_seconds(apr_int64_t *out, const ASN1_TIME *time, apr_pool_t *p);
 

@@ -3,6 +3,7 @@
 
 #include "check.h"
 #include "chores.h"
+#include "ctl.h"
 #include "init.h"
 #include "log.h"
 #include "process.h"
@@ -30,6 +31,7 @@ typedef struct running {
     scep_wire_configure configure;
     office *office;
     chores *chores;
+    ctl *ctl;
 } running;
 
 static const scep_err *read_configure(running *r, apr_pool_t *p)
@@ -83,7 +85,7 @@ static const scep_err *open_office(running *r, const char *conf_path, apr_pool_t
 }
 
 /* Where httpd does not wait, it reads seconds later; one that waited for it would not serve. */
-static const scep_err *say_ready(running *r, apr_pool_t *p)
+static const scep_err *make_ready(scep_bytes *out, const running *r, apr_pool_t *p)
 {
     scep_wire_ready ready = { 0 };
     scep_bytes frame;
@@ -98,7 +100,20 @@ static const scep_err *say_ready(running *r, apr_pool_t *p)
                          SCEP_WIRE_MAX);
     if (r->configure.respawn && frame.len > UNREAD_MOST)
         frame = scep_wire_put_ready(SCEP_VERB_READY, &(scep_wire_ready){ NULL }, p);
+    *out = frame;
+    return NULL;
+}
+
+/* The administrator's socket is taken over last: until then a former scep-ca serves it. */
+static const scep_err *say_ready(running *r, apr_pool_t *p)
+{
+    scep_bytes frame;
+
+    SCEP_TRY(make_ready(&frame, r, p));
+    SCEP_TRY(ctl_start(&r->ctl, r->office, p));
     r->orphaned = scep_wire_write(r->control, frame, apr_time_now() + CONTROL_TIME, p) != NULL;
+    if (r->orphaned)
+        ctl_stop(r->ctl);
     return NULL;
 }
 
@@ -163,6 +178,7 @@ static int run_main(int argc, char **argv, apr_pool_t *p)
     if (err)
         log_err(LOG_LEVEL_ERROR, "SCEP0202", "scep-ca ends out of order", err);
     else {
+        ctl_stop(r.ctl);
         chores_stop(r.chores);
         store_close(r.office->store);
     }

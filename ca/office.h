@@ -6,14 +6,19 @@
 
 #include "challenge.h"
 #include "connector.h"
+#include "crl.h"
+#include "identities.h"
+#include "limit.h"
+#include "renewal.h"
 #include "settings.h"
 #include "wire.h"
 
 typedef struct office_authority {
     const conf_authority *conf;
     connector *connector;
-    scep_ra ra;
-    uint64_t generation; /* of the RA identities and chain */
+    identities_keeper *identities;
+    renewal_trust trust;
+    struct office_authority *next; /* takes over; NULL: none is prepared */
 } office_authority;
 
 typedef struct office_endpoint {
@@ -30,6 +35,8 @@ typedef struct office {
     apr_array_header_t *authorities; /* of office_authority * */
     apr_array_header_t *endpoints;   /* of office_endpoint *, sorted by name */
     apr_interval_time_t timeout;     /* SCEPCATimeout */
+    scep_limit *failed;              /* challenges, by endpoint and address */
+    scep_limit *minted;              /* by endpoint and user */
 } office;
 
 /**
@@ -41,8 +48,11 @@ typedef struct office {
 SCEP_MUST const scep_err *office_load(office **out, const char *conf_path,
                                       const apr_array_header_t *endpoints, apr_pool_t *p);
 
-/** Open the store; as the user scep-ca runs as. */
+/** Open the store and see that every authority has an RA; as the user scep-ca runs as. */
 SCEP_MUST const scep_err *office_open(office *o, apr_pool_t *p);
+
+/** The number of what workers know of an endpoint: its RAs and those of the next CA. */
+uint64_t office_generation(const office_endpoint *e);
 
 /** hello: what everybody may know, for READY. */
 SCEP_MUST const scep_err *office_hello(scep_wire_ready *out, const office *o, apr_pool_t *p);
@@ -59,9 +69,46 @@ SCEP_MUST const scep_err *office_bundle(scep_wire_identities *out, const office 
 void office_enrol(scep_wire_verdict *out, office *o, const scep_wire_enrol *in, apr_time_t deadline,
                   apr_pool_t *p);
 
+/** renew: the same for a request that a certificate stands for; proved here, whatever the worker
+ *  says. */
+void office_renew(scep_wire_verdict *out, office *o, const scep_wire_renew *in, apr_time_t deadline,
+                  apr_pool_t *p);
+
+/** poll: what became of a request (CertPoll). Writes one audit line. */
+void office_poll(scep_wire_verdict *out, office *o, const scep_wire_poll *in, apr_pool_t *p);
+
+/** find: GetCert and GetCRL. Writes one audit line. */
+void office_find(scep_wire_verdict *out, office *o, const scep_wire_find *in, apr_pool_t *p);
+
 /** mint: a challenge for an authenticated user. Writes one audit line, without the challenge. */
 SCEP_MUST const scep_err *office_mint(scep_wire_minted *out, office *o, const scep_wire_mint *in,
                                       apr_pool_t *p);
+
+/*
+ * scepctl's verbs. Each decision writes one audit line. @return NULL, or an error whose detail is
+ * for the operator's screen
+ */
+
+/** requests: a page of the queue. */
+SCEP_MUST const scep_err *office_requests(scep_wire_request_page *out, office *o,
+                                          const scep_wire_list *in, apr_pool_t *p);
+
+/** approve (the CA is asked now) or deny one that waits. */
+SCEP_MUST const scep_err *office_decide(scep_wire_done *out, office *o, const scep_wire_decide *in,
+                                        apr_pool_t *p);
+
+/** certificates: a page of the inventory. */
+SCEP_MUST const scep_err *office_certificates(scep_wire_certificate_page *out, office *o,
+                                              const scep_wire_list *in, apr_pool_t *p);
+
+/** revoke, and sign the CRL where the authority has one. */
+SCEP_MUST const scep_err *office_revoke(scep_wire_done *out, office *o, const scep_wire_revoke *in,
+                                        crl_progress_fn progress, void *baton, apr_pool_t *p);
+
+/** crl: sign one now. */
+SCEP_MUST const scep_err *office_sign_crl(scep_wire_done *out, office *o,
+                                          const scep_wire_sign_crl *in, crl_progress_fn progress,
+                                          void *baton, apr_pool_t *p);
 
 /** The endpoint of that name (letter case ignored); NULL: none. */
 office_endpoint *office_endpoint_find(const office *o, const char *name);

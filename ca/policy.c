@@ -1,32 +1,13 @@
 /* Judgement: one rule after the other; the first that speaks refuses, and silence grants. */
-#include "policy.h"
+#include "policy_int.h"
 
 #include "message.h"
-#include "oid.h"
 
-#include <apr_lib.h>
 #include <apr_strings.h>
-#include <openssl/ec.h>
 #include <openssl/rsa.h>
 #include <string.h>
 
-#define MOST_RDNS 32
-#define MOST_VALUE 1024
-#define MOST_ALT_NAMES 64
-
-/* Strong certificate mapping of Windows: whoever chooses it logs on as anybody. */
-#define SID_URI "tag:microsoft.com,2022-09-14:sid:"
-#define SID_OID "1.3.6.1.4.1.311.25.2"
-
-/* A rule says why not, or NULL. */
-typedef struct objection {
-    scep_code code;
-    const char *reason;
-} objection;
-
-typedef const objection *(*rule_fn)(const policy_facts *f, apr_pool_t *p);
-
-static const objection *object(apr_pool_t *p, scep_code code, const char *reason)
+const objection *policy_object(apr_pool_t *p, scep_code code, const char *reason)
 {
     objection *o = apr_palloc(p, sizeof(*o));
 
@@ -35,41 +16,79 @@ static const objection *object(apr_pool_t *p, scep_code code, const char *reason
     return o;
 }
 
+/* Which kind of request may stand for itself by which means (RFC 8894 2.4, 2.5). Everything that
+ * is not named here is refused (S-01). */
 static const objection *judge_type(const policy_facts *f, apr_pool_t *p)
 {
-    if (f->message_type == SCEP_PKCS_REQ)
+    if (f->message_type == SCEP_PKCS_REQ && !f->old)
         return NULL;
-    return object(
-        p, SCEP_BAD_REQUEST,
-        apr_psprintf(p, "messageType %d is not served; 19 (PKCSReq) is", f->message_type));
+    if (f->message_type != SCEP_PKCS_REQ && f->message_type != SCEP_RENEWAL_REQ)
+        return policy_object(p, SCEP_BAD_REQUEST,
+                             apr_psprintf(p,
+                                          "messageType %d is not served; 19 (PKCSReq) and 17 "
+                                          "(RenewalReq) are",
+                                          f->message_type));
+    if (!f->old)
+        return policy_object(p, SCEP_BAD_REQUEST,
+                             "a RenewalReq without a certificate that stands for it");
+    if (!f->renewal)
+        return policy_object(p, SCEP_REFUSED, "a renewal; Renewal is off");
+    if (f->message_type == SCEP_PKCS_REQ && !f->renewal_by_pkcs_req)
+        return policy_object(p, SCEP_REFUSED,
+                             "a PKCSReq that a certificate signed; RenewalByPKCSReq is off");
+    return NULL;
 }
 
+/* A renewal has its certificate instead; what it sends beside that is not looked at. */
 static const objection *judge_challenge(const policy_facts *f, apr_pool_t *p)
 {
-    if (!f->enforce_password)
+    if (!f->enforce_password || f->old)
         return NULL;
     if (!f->csr->challenge.len)
-        return object(p, SCEP_CHALLENGE_ABSENT, "the request has no challenge password");
+        return policy_object(p, SCEP_CHALLENGE_ABSENT, "the request has no challenge password");
     if (!f->challenge_good)
-        return object(p, SCEP_CHALLENGE, "the challenge password is unknown, used or expired");
+        return policy_object(p, SCEP_CHALLENGE,
+                             "the challenge password is unknown, used or expired");
     return NULL;
+}
+
+static const objection *judge_window(const policy_facts *f, apr_pool_t *p)
+{
+    apr_int64_t begins = f->old_not_after - (apr_int64_t)f->window_days * 86400;
+
+    if (!f->old || !f->window_days || f->now >= begins)
+        return NULL;
+    return policy_object(p, SCEP_REFUSED,
+                         apr_psprintf(p,
+                                      "the certificate ends in %" APR_INT64_T_FMT
+                                      " days; RenewalWindow allows its renewal in the last %ld",
+                                      (f->old_not_after - f->now) / 86400, f->window_days));
+}
+
+/* The digest that an X.509 signature names by its own; NID_undef: it is in the parameters, or
+ * there is none that is known. */
+static int digest_nid(const X509_REQ *req)
+{
+    int nid = NID_undef;
+
+    return OBJ_find_sigid_algs(X509_REQ_get_signature_nid(req), &nid, NULL) ? nid : NID_undef;
 }
 
 /* Bits of the digest that an X.509 signature uses; 0: not one that is known. */
 static int digest_bits(const X509_REQ *req)
 {
     const X509_ALGOR *algorithm = NULL;
-    int nid = NID_undef, bits;
+    int nid = digest_nid(req), bits;
     RSA_PSS_PARAMS *pss;
     const EVP_MD *md;
 
     X509_REQ_get0_signature(req, NULL, &algorithm);
-    if (!OBJ_find_sigid_algs(X509_REQ_get_signature_nid(req), &nid, NULL))
-        return 0;
     if (nid != NID_undef) {
         md = EVP_get_digestbynid(nid);
         return md ? EVP_MD_get_size(md) * 8 : 0;
     }
+    if (X509_REQ_get_signature_nid(req) != NID_rsassaPss)
+        return 0;
     /* RSASSA-PSS names its digest in the parameters, SHA-1 where it names none. RFC 4055 3.1 */
     pss = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(RSA_PSS_PARAMS), algorithm->parameter);
     if (!pss)
@@ -84,13 +103,13 @@ static const objection *judge_digest(const policy_facts *f, apr_pool_t *p)
 {
     int bits = digest_bits(f->csr->req);
 
-    if (bits >= f->minimum_hash_bits)
+    if (bits >= f->minimum_hash_bits || (f->legacy && digest_nid(f->csr->req) == NID_md5))
         return NULL;
-    return object(p, SCEP_BAD_ALG,
-                  apr_psprintf(p,
-                               "the request is signed with a digest of %d bits; MinimumHash "
-                               "asks for %d",
-                               bits, f->minimum_hash_bits));
+    return policy_object(p, SCEP_BAD_ALG,
+                         apr_psprintf(p,
+                                      "the request is signed with a digest of %d bits; MinimumHash "
+                                      "asks for %d",
+                                      bits, f->minimum_hash_bits));
 }
 
 static const objection *judge_key(const policy_facts *f, apr_pool_t *p)
@@ -101,219 +120,84 @@ static const objection *judge_key(const policy_facts *f, apr_pool_t *p)
     if (EVP_PKEY_is_a(f->csr->key, "RSA")) {
         if (bits >= f->template->minimum_rsa_bits)
             return NULL;
-        return object(p, SCEP_REFUSED,
-                      apr_psprintf(p, "the RSA key has %d bits; template %s asks for %d", bits,
-                                   f->template->name, f->template->minimum_rsa_bits));
+        return policy_object(p, SCEP_REFUSED,
+                             apr_psprintf(p, "the RSA key has %d bits; template %s asks for %d",
+                                          bits, f->template->name, f->template->minimum_rsa_bits));
     }
     /* RFC 8813 3: an EC key has no encipherment usage, and without any usage it has them all. */
     if (f->template->key_usage & ~encipherment)
         return NULL;
-    return object(p, SCEP_REFUSED,
-                  apr_psprintf(p, "template %s allows encipherment only, which no EC key can do",
-                               f->template->name));
+    return policy_object(
+        p, SCEP_REFUSED,
+        apr_psprintf(p, "template %s allows encipherment only, which no EC key can do",
+                     f->template->name));
 }
 
-/* Is what stands in @a value fit to be shown, compared and logged? NULL: yes */
-static const char *text_fault(const ASN1_STRING *value, apr_pool_t *p)
-{
-    unsigned char *utf8 = NULL;
-    int len = ASN1_STRING_to_UTF8(&utf8, value);
-    const char *fault = NULL;
+/* ---- the template of a certificate that scep-ca does not know ---- */
 
-    if (len < 0)
-        return "is no text";
-    if (len > MOST_VALUE)
-        fault = "is over 1024 bytes";
-    for (int i = 0; !fault && i < len; i++) {
-        /* C0, DEL; C1 is C2 80 to C2 9F in UTF-8 */
-        if (utf8[i] < 0x20 || utf8[i] == 0x7f ||
-            (utf8[i] == 0xc2 && i + 1 < len && utf8[i + 1] < 0xa0))
-            fault = "holds a control character";
-    }
-    OPENSSL_free(utf8);
-    return fault;
+static bool purposes_have(const EXTENDED_KEY_USAGE *had, const char *name)
+{
+    ASN1_OBJECT *wanted = OBJ_txt2obj(name, 0);
+    bool found = false;
+
+    for (int i = 0; wanted && !found && i < sk_ASN1_OBJECT_num(had); i++)
+        found = OBJ_cmp(sk_ASN1_OBJECT_value(had, i), wanted) == 0;
+    ASN1_OBJECT_free(wanted);
+    return found;
 }
 
-/* RDNs in the bytes of the name: OpenSSL's view drops empty ones. -1: there is one of those. */
-static int rdn_count(const X509_NAME *name)
+/* A certificate without extended key usage is good for everything: so a template without is wider
+ * than any old certificate that has it. The other way round a certificate without is no licence for
+ * purposes that have to be named, such as logging on with a smart card (S-08, S-09). */
+static const objection *judge_purposes(const policy_facts *f, apr_pool_t *p)
 {
-    const unsigned char *der;
-    size_t len;
-    scep_cursor c, inner;
-    scep_bytes content;
-    uint8_t tag;
-    int n = 0;
+    const char *purposes = f->template->extended_key_usage;
+    EXTENDED_KEY_USAGE *had;
+    const char *wider = NULL;
+    char *state = NULL;
 
-    if (!X509_NAME_get0_der(name, &der, &len))
-        return -1;
-    c = (scep_cursor){ der, len };
-    if (!scep_cursor_der(&c, &tag, &content))
-        return -1;
-    inner = (scep_cursor){ content.data, content.len };
-    for (; inner.left; n++)
-        if (!scep_cursor_der(&inner, &tag, &content) || !content.len)
-            return -1;
-    return n;
-}
-
-static const char *name_fault(const X509_NAME *name, apr_pool_t *p)
-{
-    int rdns = rdn_count(name);
-
-    if (rdns < 0)
-        return "has an empty part";
-    if (rdns > MOST_RDNS || X509_NAME_entry_count(name) > MOST_RDNS)
-        return "has more than 32 parts";
-    for (int i = 0; i < X509_NAME_entry_count(name); i++) {
-        const X509_NAME_ENTRY *entry = X509_NAME_get_entry(name, i);
-        const char *fault = text_fault(X509_NAME_ENTRY_get_data(entry), p);
-
-        if (fault)
-            return apr_psprintf(p, "has a part that %s", fault);
-    }
-    return NULL;
-}
-
-/* The subjectAltName asked for. @return 1 and the names, 0 none, -1 cannot be read */
-static int alt_names(GENERAL_NAMES **out, const scep_csr *csr, apr_pool_t *p)
-{
-    int critical = -1;
-
-    *out = NULL;
-    if (!csr->extensions)
-        return 0;
-    *out = scep_GENERAL_NAMES(
-        p, X509V3_get_d2i(csr->extensions, NID_subject_alt_name, &critical, NULL));
-    if (*out)
-        return sk_GENERAL_NAME_num(*out) > 0 ? 1 : -1;
-    return critical == -1 ? 0 : -1;
-}
-
-static const objection *judge_subject(const policy_facts *f, apr_pool_t *p)
-{
-    const X509_NAME *subject = X509_REQ_get_subject_name(f->csr->req);
-    bool empty = X509_NAME_entry_count(subject) == 0;
-    const char *fault = name_fault(subject, p);
-    GENERAL_NAMES *names;
-
-    if (fault)
-        return object(p, SCEP_BAD_SUBJECT, apr_pstrcat(p, "the subject ", fault, NULL));
-    if (empty && f->template->subject_required)
-        return object(
-            p, SCEP_BAD_SUBJECT,
-            apr_psprintf(p, "the subject is empty; template %s requires one", f->template->name));
-    if (empty && alt_names(&names, f->csr, p) == 0)
-        return object(p, SCEP_BAD_SUBJECT, "there is neither a subject nor a subjectAltName");
-    return NULL;
-}
-
-static const char *other_name_fault(const OTHERNAME *other, apr_pool_t *p)
-{
-    int type = other->value ? other->value->type : V_ASN1_UNDEF;
-
-    if (type == V_ASN1_UTF8STRING || type == V_ASN1_PRINTABLESTRING || type == V_ASN1_IA5STRING ||
-        type == V_ASN1_BMPSTRING)
-        return text_fault(other->value->value.asn1_string, p);
-    return NULL;
-}
-
-static const char *ia5_fault(const ASN1_IA5STRING *value)
-{
-    const unsigned char *at = ASN1_STRING_get0_data(value);
-    int len = ASN1_STRING_length(value);
-
-    if (len < 1 || len > MOST_VALUE)
-        return "has not 1 to 1024 bytes";
-    for (int i = 0; i < len; i++)
-        if (at[i] < 0x20 || at[i] > 0x7e)
-            return "holds a control character or one outside ASCII";
-    return NULL;
-}
-
-static const char *alt_name_fault(const GENERAL_NAME *name, apr_pool_t *p)
-{
-    int len;
-
-    switch (name->type) {
-    case GEN_DNS:
-    case GEN_EMAIL:
-    case GEN_URI:
-        return ia5_fault(name->d.ia5);
-    case GEN_IPADD:
-        len = ASN1_STRING_length(name->d.iPAddress);
-        return len == 4 || len == 16 ? NULL : "is no IP address";
-    case GEN_DIRNAME:
-        return name_fault(name->d.directoryName, p);
-    case GEN_OTHERNAME:
-        return other_name_fault(name->d.otherName, p);
-    case GEN_RID:
+    if (!f->old || f->old_known)
         return NULL;
-    default:
-        return "is of a kind that is not issued";
-    }
+    had = X509_get_ext_d2i(f->old, NID_ext_key_usage, NULL, NULL);
+    if (!purposes && X509_get_ext_by_NID(f->old, NID_ext_key_usage, -1) >= 0)
+        wider = "any";
+    for (char *name = purposes ? apr_strtok(apr_pstrdup(p, purposes), ",", &state) : NULL;
+         name && !wider; name = apr_strtok(NULL, ",", &state))
+        wider = purposes_have(had, name) ? NULL : name;
+    sk_ASN1_OBJECT_pop_free(had, ASN1_OBJECT_free);
+    if (!wider)
+        return NULL;
+    return policy_object(p, SCEP_REFUSED,
+                         apr_psprintf(p,
+                                      "template %s has the extended key usage %s, which the "
+                                      "certificate to renew has not; scep-ca did not issue it",
+                                      f->template->name, wider));
 }
 
-static const objection *judge_alt_names(const policy_facts *f, apr_pool_t *p)
+/* The stricter of the endpoint and the template. */
+static bool is_pended(const policy_facts *f)
 {
-    GENERAL_NAMES *names;
-    int there = alt_names(&names, f->csr, p);
-
-    if (there == 0)
-        return NULL;
-    if (there < 0)
-        return object(p, SCEP_BAD_SUBJECT, "the subjectAltName cannot be read or is empty");
-    if (sk_GENERAL_NAME_num(names) > MOST_ALT_NAMES)
-        return object(p, SCEP_BAD_SUBJECT, "the subjectAltName has more than 64 names");
-    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-        const char *fault = alt_name_fault(sk_GENERAL_NAME_value(names, i), p);
-
-        if (fault)
-            return object(p, SCEP_BAD_SUBJECT,
-                          apr_psprintf(p, "a name in the subjectAltName %s", fault));
-    }
-    return NULL;
-}
-
-static bool is_sid_name(const GENERAL_NAME *name)
-{
-    size_t len = strlen(SID_URI);
-    char dotted[80];
-
-    if (name->type == GEN_URI)
-        return (size_t)ASN1_STRING_length(name->d.uniformResourceIdentifier) >= len &&
-               !strncasecmp((const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier),
-                            SID_URI, len);
-    if (name->type != GEN_OTHERNAME ||
-        OBJ_obj2txt(dotted, sizeof(dotted), name->d.otherName->type_id, 1) <= 0)
-        return false;
-    /* The content of the extension is such a name itself, 1.3.6.1.4.1.311.25.2.1. */
-    len = strlen(SID_OID);
-    return !strncmp(dotted, SID_OID, len) && (dotted[len] == '\0' || dotted[len] == '.');
-}
-
-static const objection *judge_sid(const policy_facts *f, apr_pool_t *p)
-{
-    GENERAL_NAMES *names;
-    bool claimed;
-
-    if (f->template->allow_sid)
-        return NULL;
-    claimed = X509v3_get_ext_by_OBJ(f->csr->extensions, scep_oid(SCEP_OID_MICROSOFT_SID), -1) >= 0;
-    if (alt_names(&names, f->csr, p) == 1)
-        for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
-            claimed = claimed || is_sid_name(sk_GENERAL_NAME_value(names, i));
-    if (!claimed)
-        return NULL;
-    return object(p, SCEP_REFUSED,
-                  apr_psprintf(p, "a Microsoft SID is claimed; template %s has not allow_sid = yes",
-                               f->template->name));
+    if (!strcmp(f->approval, "always") || !strcmp(f->template->approval, "always"))
+        return true;
+    return !f->old && (!strcmp(f->approval, "enrol") || !strcmp(f->template->approval, "enrol"));
 }
 
 policy_verdict policy_judge(const policy_facts *facts, apr_pool_t *p)
 {
     /* Who is asking comes first: without a challenge nothing else is told. */
-    static const rule_fn rules[] = { judge_type,    judge_challenge, judge_digest, judge_key,
-                                     judge_subject, judge_alt_names, judge_sid };
+    static const policy_rule rules[] = {
+        judge_type,
+        judge_challenge,
+        judge_window,
+        judge_digest,
+        judge_key,
+        policy_judge_subject,
+        policy_judge_alt_names,
+        policy_judge_sid,
+        policy_judge_same_names,
+        judge_purposes,
+    };
+    bool uses_challenge = facts->enforce_password && !facts->old;
 
     for (size_t i = 0; i < sizeof(rules) / sizeof(*rules); i++) {
         const objection *o = rules[i](facts, p);
@@ -321,5 +205,7 @@ policy_verdict policy_judge(const policy_facts *facts, apr_pool_t *p)
         if (o)
             return (policy_verdict){ POLICY_DENY, o->code, o->reason, false };
     }
-    return (policy_verdict){ POLICY_GRANT, SCEP_OK, "every rule is met", facts->enforce_password };
+    if (is_pended(facts))
+        return (policy_verdict){ POLICY_PEND, SCEP_OK, "it waits for approval", uses_challenge };
+    return (policy_verdict){ POLICY_GRANT, SCEP_OK, "every rule is met", uses_challenge };
 }

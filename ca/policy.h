@@ -14,25 +14,42 @@ typedef struct policy_facts {
     bool enforce_password; /* EnforcePassword */
     bool challenge_good;   /* the store says so; meaningless where none was sent */
     int minimum_hash_bits; /* MinimumHash */
+    bool legacy;           /* LegacyAlgorithms: a CSR may be signed with MD5 */
+    const char *approval;  /* Approval of the endpoint: "off", "enrol", "always" */
+
+    /* a renewal: a certificate that renewal_check() has accepted; NULL: none */
+    X509 *old;
+    bool old_known;                 /* in the inventory, so that @a template is the old one's */
+    bool renewal;                   /* Renewal; off: none by 19 either */
+    bool renewal_by_pkcs_req;       /* RenewalByPKCSReq */
+    bool other_names;               /* DisableRenewalSubjectNameMatch */
+    long window_days;               /* RenewalWindow; 0: any time */
+    apr_int64_t now, old_not_after; /* seconds */
 } policy_facts;
 
-typedef enum policy_outcome { POLICY_GRANT, POLICY_DENY } policy_outcome;
+typedef enum policy_outcome { POLICY_GRANT, POLICY_PEND, POLICY_DENY } policy_outcome;
 
 typedef struct policy_verdict {
     policy_outcome outcome;
     scep_code code;      /* where denied; a code with a failInfo */
     const char *reason;  /* for the audit line; static or in @a p */
-    bool uses_challenge; /* where granted: a challenge is to be used up */
+    bool uses_challenge; /* where granted or pended: a challenge is to be used up */
 } policy_verdict;
 
 /**
- * Deny is the answer unless every rule grants: messageType 19 only; a challenge where it is
- * enforced (one that is sent where none is required is ignored, Q-68); subject or SAN present,
- * without control characters or NUL, at most 32 RDNs and 1024 bytes a value; key size of the
- * template; CSR signature digest not below the minimum; Microsoft SID claims (extension
- * 1.3.6.1.4.1.311.25.2 and SAN URI tag:microsoft.com,2022-09-14:sid:) only where the template
- * allows them. What else the request asks for (basicConstraints, key usage, EKU, policies, name
- * constraints) is not copied, so not judged.
+ * Deny is the answer unless every rule grants: messageType 19, or 17 with an old certificate
+ * (RFC 8894 2.5), or 19 with one where RenewalByPKCSReq is on too; a renewal needs no challenge,
+ * has the old certificate's subject, letter case included, and no alternative name or SID that it
+ * has not (unless other_names; S-09), and comes within the window; its template is no wider in
+ * extended key usage than the old certificate where that is not known: each of the template's
+ * purposes is named in it, and a template without any needs a certificate without any; a challenge
+ * where it is enforced (one that is sent where none is required is ignored, Q-68); subject or SAN
+ * present, without control characters or NUL, at most 32 RDNs, 64 alternative names and 1024 bytes
+ * a value; key size of the template; CSR signature digest not below the minimum; Microsoft SID
+ * claims (extension 1.3.6.1.4.1.311.25.2 and SAN URI tag:microsoft.com,2022-09-14:sid:) only where
+ * the template allows them. What else the request asks for (basicConstraints, key usage, EKU,
+ * policies, name constraints) is not copied, so not judged. What is granted waits where the
+ * endpoint's or the template's approval says so.
  */
 policy_verdict policy_judge(const policy_facts *facts, apr_pool_t *p);
 

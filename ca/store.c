@@ -1,17 +1,10 @@
-/* The words of the store: each one statement or two, judged by the number of rows affected. */
+/* The words of the store for what every enrolment does, and for certificates: each one statement
+ * or two, judged by the number of rows affected. */
 #include "store_int.h"
 
 #include <apr_strings.h>
 
-/* Arguments in apr_dbd's binary form: texts, and pointers to apr_int64_t. */
-#define ARGS(...)    \
-    (const void *[]) \
-    {                \
-        __VA_ARGS__  \
-    }
-
-/* Columns are NOT NULL: what is unknown is empty. */
-static const char *text(const char *value)
+const char *store_text(const char *value)
 {
     return value ? value : "";
 }
@@ -21,7 +14,7 @@ static const scep_err *unavailable(store_tx *tx)
     return scep_fail(tx->pool, UNAVAILABLE, "the database failed: %s", tx->conn->why);
 }
 
-static const scep_err *change(store_tx *tx, store_statement which, const void **args, int *rows)
+const scep_err *store_change(store_tx *tx, store_statement which, const void **args, int *rows)
 {
     store_conn *c = tx->conn;
     int code;
@@ -36,9 +29,8 @@ static const scep_err *change(store_tx *tx, store_statement which, const void **
     return NULL;
 }
 
-/* @param cells of const char *, row after row, in the caller's pool */
-static const scep_err *look(store_tx *tx, store_statement which, const void **args, int columns,
-                            apr_array_header_t **cells)
+const scep_err *store_look(store_tx *tx, store_statement which, const void **args, int columns,
+                           apr_array_header_t **cells)
 {
     apr_dbd_results_t *results = NULL;
     store_conn *c = tx->conn;
@@ -71,9 +63,10 @@ const scep_err *store_challenge_put(store_tx *tx, const store_challenge *c)
 {
     int rows = 0;
 
-    SCEP_TRY(change(
-        tx, STORE_CHALLENGE_PUT,
-        ARGS(c->endpoint, c->hash, text(c->user), text(c->peer), &c->created, &c->expires), &rows));
+    SCEP_TRY(store_change(tx, STORE_CHALLENGE_PUT,
+                          STORE_ARGS(c->endpoint, c->hash, store_text(c->user), store_text(c->peer),
+                                     &c->created, &c->expires),
+                          &rows));
     return rows == 1 ? NULL : scep_fail(tx->pool, UNAVAILABLE, "this challenge exists already");
 }
 
@@ -82,7 +75,7 @@ const scep_err *store_challenge_is_fresh(store_tx *tx, const char *endpoint, con
 {
     apr_array_header_t *cells;
 
-    SCEP_TRY(look(tx, STORE_CHALLENGE_FRESH, ARGS(endpoint, hash, &now), 1, &cells));
+    SCEP_TRY(store_look(tx, STORE_CHALLENGE_FRESH, STORE_ARGS(endpoint, hash, &now), 1, &cells));
     *fresh = cells->nelts == 1;
     return NULL;
 }
@@ -92,7 +85,7 @@ const scep_err *store_challenge_use(store_tx *tx, const char *endpoint, const ch
 {
     int rows = 0;
 
-    SCEP_TRY(change(tx, STORE_CHALLENGE_USE, ARGS(endpoint, hash, &now), &rows));
+    SCEP_TRY(store_change(tx, STORE_CHALLENGE_USE, STORE_ARGS(endpoint, hash, &now), &rows));
     *done = rows == 1;
     return NULL;
 }
@@ -104,16 +97,18 @@ const scep_err *store_challenge_sweep(store_tx *tx, const char *endpoint, apr_in
     int used = 0;
 
     *unused = 0;
-    SCEP_TRY(change(tx, STORE_CHALLENGE_SWEEP, ARGS(endpoint, "fresh", &now, &limit), unused));
+    SCEP_TRY(store_change(tx, STORE_CHALLENGE_SWEEP, STORE_ARGS(endpoint, "fresh", &now, &limit),
+                          unused));
     limit -= *unused;
-    return change(tx, STORE_CHALLENGE_SWEEP, ARGS(endpoint, "used", &now, &limit), &used);
+    return store_change(tx, STORE_CHALLENGE_SWEEP, STORE_ARGS(endpoint, "used", &now, &limit),
+                        &used);
 }
 
 const scep_err *store_unused_get(store_tx *tx, const char *endpoint, apr_int64_t *count)
 {
     apr_array_header_t *cells;
 
-    SCEP_TRY(look(tx, STORE_UNUSED_GET, ARGS(endpoint), 1, &cells));
+    SCEP_TRY(store_look(tx, STORE_UNUSED_GET, STORE_ARGS(endpoint), 1, &cells));
     *count = cells->nelts ? apr_atoi64(cell(cells, 0)) : 0;
     return NULL;
 }
@@ -123,30 +118,32 @@ const scep_err *store_unused_add(store_tx *tx, const char *endpoint, int delta)
     apr_int64_t wide = delta;
     int rows = 0;
 
-    SCEP_TRY(change(tx, STORE_UNUSED_ADD, ARGS(&wide, endpoint), &rows));
+    SCEP_TRY(store_change(tx, STORE_UNUSED_ADD, STORE_ARGS(&wide, endpoint), &rows));
     if (rows == 1)
         return NULL;
-    SCEP_TRY(change(tx, STORE_ENDPOINT_PUT, ARGS(endpoint), &rows));
-    SCEP_TRY(change(tx, STORE_UNUSED_ADD, ARGS(&wide, endpoint), &rows));
+    SCEP_TRY(store_change(tx, STORE_ENDPOINT_PUT, STORE_ARGS(endpoint), &rows));
+    SCEP_TRY(store_change(tx, STORE_UNUSED_ADD, STORE_ARGS(&wide, endpoint), &rows));
     return rows == 1 ? NULL : scep_fail(tx->pool, UNAVAILABLE, "endpoint has no row");
 }
 
 const scep_err *store_endpoints(store_tx *tx, apr_array_header_t **names)
 {
-    return look(tx, STORE_ENDPOINT_LIST, ARGS(NULL), 1, names);
+    return store_look(tx, STORE_ENDPOINT_LIST, STORE_ARGS(NULL), 1, names);
 }
 
 const scep_err *store_binding_put(store_tx *tx, const store_transaction *t, const char **bound)
 {
     int rows = 0;
 
-    SCEP_TRY(change(tx, STORE_BINDING_PUT,
-                    ARGS(t->endpoint, t->transaction, t->key_hash, &t->ends, &t->created), &rows));
+    SCEP_TRY(store_change(
+        tx, STORE_BINDING_PUT,
+        STORE_ARGS(t->endpoint, t->transaction, t->key_hash, &t->bound, &t->created), &rows));
     *bound = t->key_hash;
     if (rows == 1)
         return NULL;
-    SCEP_TRY(change(tx, STORE_BINDING_EXTEND,
-                    ARGS(&t->ends, t->endpoint, t->transaction, t->key_hash, &t->ends), &rows));
+    SCEP_TRY(store_change(
+        tx, STORE_BINDING_EXTEND,
+        STORE_ARGS(&t->bound, t->endpoint, t->transaction, t->key_hash, &t->bound), &rows));
     SCEP_TRY(store_binding_get(tx, t, bound));
     return *bound ? NULL : scep_fail(tx->pool, UNAVAILABLE, "another node removed the binding");
 }
@@ -155,8 +152,8 @@ const scep_err *store_binding_get(store_tx *tx, const store_transaction *key, co
 {
     apr_array_header_t *cells;
 
-    SCEP_TRY(look(tx, STORE_BINDING_GET, ARGS(key->endpoint, key->transaction, &key->created), 1,
-                  &cells));
+    SCEP_TRY(store_look(tx, STORE_BINDING_GET,
+                        STORE_ARGS(key->endpoint, key->transaction, &key->created), 1, &cells));
     *bound = cell(cells, 0);
     return NULL;
 }
@@ -165,25 +162,57 @@ const scep_err *store_transaction_put(store_tx *tx, const store_transaction *t, 
 {
     int rows = 0;
 
-    SCEP_TRY(change(tx, STORE_TRANSACTION_PUT,
-                    ARGS(t->endpoint, t->transaction, t->key_hash, t->csr_hash, t->authority,
-                         t->serial, &t->created, &t->ends),
-                    &rows));
+    SCEP_TRY(store_change(tx, STORE_TRANSACTION_PUT,
+                          STORE_ARGS(t->endpoint, t->transaction, t->key_hash, t->csr_hash,
+                                     t->state, store_text(t->authority), store_text(t->serial),
+                                     store_text(t->request), &t->created, &t->ends, &t->bound),
+                          &rows));
     *done = rows == 1;
     return NULL;
 }
 
 const scep_err *store_transaction_get(store_tx *tx, const store_transaction *key,
-                                      const char **authority, const char **serial)
+                                      const store_transaction **found)
 {
+    const apr_int64_t *now = &key->created;
     apr_array_header_t *cells;
+    store_transaction *t;
 
-    SCEP_TRY(
-        look(tx, STORE_TRANSACTION_GET,
-             ARGS(key->endpoint, key->transaction, key->key_hash, key->csr_hash, &key->created), 2,
-             &cells));
-    *authority = cell(cells, 0);
-    *serial = cell(cells, 1);
+    *found = NULL;
+    if (key->csr_hash)
+        SCEP_TRY(store_look(
+            tx, STORE_TRANSACTION_GET,
+            STORE_ARGS(key->endpoint, key->transaction, key->key_hash, key->csr_hash, now), 8,
+            &cells));
+    else
+        SCEP_TRY(store_look(tx, STORE_TRANSACTION_NEWEST,
+                            STORE_ARGS(key->endpoint, key->transaction, key->key_hash, now, now), 8,
+                            &cells));
+    if (!cells->nelts)
+        return NULL;
+    t = apr_pmemdup(tx->pool, key, sizeof(*key));
+    t->csr_hash = cell(cells, 0);
+    t->state = cell(cells, 1);
+    t->authority = cell(cells, 2);
+    t->serial = cell(cells, 3);
+    t->request = cell(cells, 4);
+    t->created = apr_atoi64(cell(cells, 5));
+    t->ends = apr_atoi64(cell(cells, 6));
+    t->bound = apr_atoi64(cell(cells, 7));
+    *found = t;
+    return NULL;
+}
+
+const scep_err *store_transaction_decide(store_tx *tx, const store_transaction *t, bool *done)
+{
+    int rows = 0;
+
+    SCEP_TRY(store_change(tx, STORE_TRANSACTION_DECIDE,
+                          STORE_ARGS(t->state, store_text(t->authority), store_text(t->serial),
+                                     &t->ends, &t->bound, t->endpoint, t->transaction, t->key_hash,
+                                     t->csr_hash, store_text(t->request)),
+                          &rows));
+    *done = rows == 1;
     return NULL;
 }
 
@@ -193,9 +222,10 @@ const scep_err *store_transaction_sweep(store_tx *tx, apr_int64_t before, int mo
     int bindings = 0;
 
     *removed = 0;
-    SCEP_TRY(change(tx, STORE_TRANSACTION_SWEEP, ARGS(&before, &limit), removed));
+    SCEP_TRY(
+        store_change(tx, STORE_TRANSACTION_SWEEP, STORE_ARGS(&before, &before, &limit), removed));
     limit -= *removed;
-    SCEP_TRY(change(tx, STORE_BINDING_SWEEP, ARGS(&before, &limit), &bindings));
+    SCEP_TRY(store_change(tx, STORE_BINDING_SWEEP, STORE_ARGS(&before, &limit), &bindings));
     *removed += bindings;
     return NULL;
 }
@@ -205,30 +235,117 @@ const scep_err *store_certificate_put(store_tx *tx, const store_certificate *c, 
     const char *der = scep_base64(tx->scratch, c->der);
     int rows = 0;
 
-    SCEP_TRY(
-        change(tx, STORE_CERTIFICATE_PUT,
-               ARGS(c->authority, c->serial, text(c->subject), text(c->template_name), c->endpoint,
-                    c->transaction, c->key_hash, der, &c->not_before, &c->not_after, &c->issued),
-               &rows));
+    SCEP_TRY(store_change(tx, STORE_CERTIFICATE_PUT,
+                          STORE_ARGS(c->authority, c->serial, store_text(c->subject),
+                                     store_text(c->template_name), c->endpoint, c->transaction,
+                                     c->key_hash, &c->not_before, &c->not_after, &c->issued,
+                                     &c->revoked, &c->reason, der),
+                          &rows));
     *done = rows == 1;
     return NULL;
 }
 
+#define CERTIFICATE_COLUMNS 12
+
+/* Rows of STORE_CERTIFICATE_COLUMNS, and of the certificate itself @a with_der. */
+static const scep_err *certificates(apr_array_header_t **rows, const apr_array_header_t *cells,
+                                    bool with_der, apr_pool_t *p)
+{
+    int columns = CERTIFICATE_COLUMNS + with_der;
+
+    *rows = apr_array_make(p, cells->nelts / columns, sizeof(store_certificate));
+    for (int i = 0; i < cells->nelts; i += columns) {
+        store_certificate *c = apr_array_push(*rows);
+
+        *c = (store_certificate){
+            .authority = cell(cells, i),
+            .serial = cell(cells, i + 1),
+            .subject = cell(cells, i + 2),
+            .template_name = cell(cells, i + 3),
+            .endpoint = cell(cells, i + 4),
+            .transaction = cell(cells, i + 5),
+            .key_hash = cell(cells, i + 6),
+            .not_before = apr_atoi64(cell(cells, i + 7)),
+            .not_after = apr_atoi64(cell(cells, i + 8)),
+            .issued = apr_atoi64(cell(cells, i + 9)),
+            .revoked = apr_atoi64(cell(cells, i + 10)),
+            .reason = apr_atoi64(cell(cells, i + 11)),
+        };
+        if (with_der)
+            SCEP_TRY(scep_unbase64(&c->der, cell(cells, i + CERTIFICATE_COLUMNS), p));
+    }
+    return NULL;
+}
+
 const scep_err *store_certificate_get(store_tx *tx, const char *authority, const char *serial,
-                                      scep_bytes *der)
+                                      const store_certificate **found)
+{
+    apr_array_header_t *cells, *rows;
+
+    SCEP_TRY(store_look(tx, STORE_CERTIFICATE_GET, STORE_ARGS(authority, serial),
+                        CERTIFICATE_COLUMNS + 1, &cells));
+    SCEP_TRY(certificates(&rows, cells, true, tx->pool));
+    *found = rows->nelts ? &APR_ARRAY_IDX(rows, 0, store_certificate) : NULL;
+    return NULL;
+}
+
+const scep_err *store_certificate_of_serial(store_tx *tx, const char *serial,
+                                            apr_array_header_t **rows)
 {
     apr_array_header_t *cells;
 
-    *der = (scep_bytes){ NULL, 0 };
-    SCEP_TRY(look(tx, STORE_CERTIFICATE_GET, ARGS(authority, serial), 1, &cells));
-    return cells->nelts ? scep_unbase64(der, cell(cells, 0), tx->pool) : NULL;
+    SCEP_TRY(store_look(tx, STORE_CERTIFICATE_OF_SERIAL, STORE_ARGS(serial),
+                        CERTIFICATE_COLUMNS + 1, &cells));
+    return certificates(rows, cells, true, tx->pool);
+}
+
+const scep_err *store_certificate_list(store_tx *tx, const char *authority, const char *serial,
+                                       int most, apr_array_header_t **rows)
+{
+    apr_int64_t limit = most;
+    apr_array_header_t *cells;
+
+    SCEP_TRY(store_look(tx, STORE_CERTIFICATE_LIST, STORE_ARGS(authority, serial, &limit),
+                        CERTIFICATE_COLUMNS, &cells));
+    return certificates(rows, cells, false, tx->pool);
+}
+
+const scep_err *store_certificate_revoke(store_tx *tx, const char *authority, const char *serial,
+                                         apr_int64_t now, int reason, bool *done)
+{
+    apr_int64_t wide = reason;
+    int rows = 0;
+
+    SCEP_TRY(store_change(tx, STORE_CERTIFICATE_REVOKE, STORE_ARGS(&now, &wide, authority, serial),
+                          &rows));
+    *done = rows == 1;
+    return *done ? store_change(tx, STORE_CRL_WANT, STORE_ARGS(authority), &rows) : NULL;
+}
+
+const scep_err *store_certificate_revoked(store_tx *tx, const char *authority, const char *serial,
+                                          apr_int64_t now, int most, apr_array_header_t **rows)
+{
+    apr_int64_t limit = most;
+    apr_array_header_t *cells;
+
+    SCEP_TRY(store_look(tx, STORE_CERTIFICATE_REVOKED, STORE_ARGS(authority, serial, &now, &limit),
+                        3, &cells));
+    *rows = apr_array_make(tx->pool, cells->nelts / 3, sizeof(store_certificate));
+    for (int i = 0; i < cells->nelts; i += 3) {
+        store_certificate *c = apr_array_push(*rows);
+
+        *c = (store_certificate){ .serial = cell(cells, i),
+                                  .revoked = apr_atoi64(cell(cells, i + 1)),
+                                  .reason = apr_atoi64(cell(cells, i + 2)) };
+    }
+    return NULL;
 }
 
 const scep_err *store_certificate_count(store_tx *tx, apr_int64_t *count)
 {
     apr_array_header_t *cells;
 
-    SCEP_TRY(look(tx, STORE_CERTIFICATE_COUNT, ARGS(NULL), 1, &cells));
+    SCEP_TRY(store_look(tx, STORE_CERTIFICATE_COUNT, STORE_ARGS(NULL), 1, &cells));
     *count = cells->nelts ? apr_atoi64(cell(cells, 0)) : 0;
     return NULL;
 }

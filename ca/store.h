@@ -91,18 +91,22 @@ SCEP_MUST const scep_err *store_unused_add(store_tx *tx, const char *endpoint, i
 /** Names of all endpoints that have a row of their own, as const char *. */
 SCEP_MUST const scep_err *store_endpoints(store_tx *tx, apr_array_header_t **names);
 
-/* A request that was answered. All hashes base64. */
+/* What was answered to a request. All hashes base64. */
 typedef struct store_transaction {
     const char *endpoint;
     const char *transaction; /* SHA-256 of the transactionID */
-    const char *key_hash;    /* of the public key */
+    const char *key_hash; /* of the key that signed the request, to which answers are encrypted */
     const char *csr_hash;
-    const char *authority, *serial; /* of its certificate */
-    apr_int64_t created, ends;      /* seconds; ends: when the certificate does */
+    const char *state;              /* "issued", "pending" or "denied" */
+    const char *authority, *serial; /* of its certificate; "": none */
+    const char *request;            /* id of its row in the queue; "": it never waited */
+    apr_int64_t created, ends;      /* seconds; ends: from then on the same request is a new one */
+    apr_int64_t bound;              /* until then the transactionID belongs to the key */
 } store_transaction;
 
 /**
- * Bind a transactionID to a public key until t->ends; a binding that ended by t->created gives way.
+ * Bind a transactionID to a public key until t->bound; a binding that ended by t->created gives
+ * way.
  * @param bound the key hash it is bound to now: this one, or the one that came first
  */
 SCEP_MUST const scep_err *store_binding_put(store_tx *tx, const store_transaction *t,
@@ -112,20 +116,64 @@ SCEP_MUST const scep_err *store_binding_get(store_tx *tx, const store_transactio
                                             const char **bound);
 
 /**
- * @param t one that ended by t->created is replaced: the request is new then
+ * @param t one that ended by t->created, or whose certificate is revoked, is replaced: the request
+ *        is new then
  * @param done false: (endpoint, transaction, key_hash, csr_hash) is there already; nothing changed
  */
 SCEP_MUST const scep_err *store_transaction_put(store_tx *tx, const store_transaction *t,
                                                 bool *done);
 /**
- * @param key its created: now
- * @param serial, authority of its certificate; NULL: no such transaction, or it has ended
+ * @param key endpoint, transaction, key_hash, and created: now. csr_hash NULL: whatever the CSR,
+ *        the newest of those still bound (a CertPoll names none, and asks for what was answered)
+ * @param found NULL: no such transaction, or it has ended
  */
 SCEP_MUST const scep_err *store_transaction_get(store_tx *tx, const store_transaction *key,
-                                                const char **authority, const char **serial);
-/** Remove at most @a most transactions and bindings that ended before @a before. */
+                                                const store_transaction **found);
+/** What waited is decided: the "pending" row of @a t's identity and request gets t's state,
+ *  authority, serial, ends, bound. @param done whether exactly one row changed */
+SCEP_MUST const scep_err *store_transaction_decide(store_tx *tx, const store_transaction *t,
+                                                   bool *done);
+/** Remove at most @a most transactions and bindings that bound nobody any more before @a before. */
 SCEP_MUST const scep_err *store_transaction_sweep(store_tx *tx, apr_int64_t before, int most,
                                                   int *removed);
+
+/* A request that waits for an administrator, or waited. */
+typedef struct store_request {
+    const char *id; /* 16 hex digits */
+    const char *endpoint, *authority, *template_name;
+    const char *transaction; /* these three: its transaction */
+    const char *key_hash, *csr_hash;
+    const char *transaction_id; /* printable */
+    const char *subject, *peer;
+    apr_int64_t message_type;
+    scep_bytes csr;
+    const char *state;                  /* "pending", "issued", "denied", "expired" */
+    const char *reason, *by;            /* of the decision; "" before it */
+    const char *serial;                 /* "issued" */
+    apr_int64_t created, ends, decided; /* seconds; decided 0: not yet */
+} store_request;
+
+/** @param done false: that id exists; nothing changed */
+SCEP_MUST const scep_err *store_request_put(store_tx *tx, const store_request *r, bool *done);
+/** @param found NULL: none */
+SCEP_MUST const scep_err *store_request_get(store_tx *tx, const char *id,
+                                            const store_request **found);
+/** The pending row r->id gets r's state, reason, by, serial, decided, ends. @param done whether
+ *  exactly one row changed: somebody else may have decided, or it ended by r->decided */
+SCEP_MUST const scep_err *store_request_decide(store_tx *tx, const store_request *r, bool *done);
+/** How many wait @a now at @a endpoint; and of those, of the same key, and from the same peer. */
+SCEP_MUST const scep_err *store_request_waiting(store_tx *tx, const char *endpoint,
+                                                const char *key_hash, const char *peer,
+                                                apr_int64_t now, apr_int64_t *all,
+                                                apr_int64_t *of_key, apr_int64_t *of_peer);
+/** At most @a most of a state ("": any), by id, after the id @a after ("": from the start).
+ *  @param rows of store_request, without csr */
+SCEP_MUST const scep_err *store_request_list(store_tx *tx, const char *state, const char *after,
+                                             int most, apr_array_header_t **rows);
+/** Pending ones that ended by @a now become "expired"; decided ones that ended before @a before are
+ *  removed; at most @a most of each. */
+SCEP_MUST const scep_err *store_request_sweep(store_tx *tx, apr_int64_t now, apr_int64_t before,
+                                              int most, int *changed);
 
 /* A certificate. */
 typedef struct store_certificate {
@@ -135,18 +183,77 @@ typedef struct store_certificate {
     const char *template_name;
     const char *endpoint;
     const char *transaction; /* SHA-256 of the transactionID, base64 */
-    const char *key_hash;
+    const char *key_hash;    /* of its own key */
     scep_bytes der;
     apr_int64_t not_before, not_after, issued; /* seconds */
+    apr_int64_t revoked;                       /* seconds; 0: it is not */
+    apr_int64_t reason;                        /* CRLReason, RFC 5280 5.3.1 */
 } store_certificate;
 
 /** @param done false: (authority, serial) is there already; nothing changed */
 SCEP_MUST const scep_err *store_certificate_put(store_tx *tx, const store_certificate *c,
                                                 bool *done);
-/** @param der len 0: no such certificate. @return also INTERNAL: the row is spoilt */
+/** @param found NULL: no such certificate. @return also INTERNAL: the row is spoilt */
 SCEP_MUST const scep_err *store_certificate_get(store_tx *tx, const char *authority,
-                                                const char *serial, scep_bytes *der);
+                                                const char *serial,
+                                                const store_certificate **found);
+/** All certificates of that serial number, whoever issued them. @param rows of store_certificate */
+SCEP_MUST const scep_err *store_certificate_of_serial(store_tx *tx, const char *serial,
+                                                      apr_array_header_t **rows);
+/** At most @a most in the order of (authority, serial), behind those two ("": from the start).
+ *  @param rows of store_certificate, without der */
+SCEP_MUST const scep_err *store_certificate_list(store_tx *tx, const char *authority,
+                                                 const char *serial, int most,
+                                                 apr_array_header_t **rows);
+/** @param done false: no such certificate, or it is revoked already; nothing changed. Where done,
+ *  the authority's CRL is wanted anew */
+SCEP_MUST const scep_err *store_certificate_revoke(store_tx *tx, const char *authority,
+                                                   const char *serial, apr_int64_t now, int reason,
+                                                   bool *done);
+/** At most @a most revoked ones of @a authority that end after @a now, by serial, after @a serial.
+ *  @param rows of store_certificate: serial, revoked and reason only */
+SCEP_MUST const scep_err *store_certificate_revoked(store_tx *tx, const char *authority,
+                                                    const char *serial, apr_int64_t now, int most,
+                                                    apr_array_header_t **rows);
 /** How many there are, for tests and status. */
 SCEP_MUST const scep_err *store_certificate_count(store_tx *tx, apr_int64_t *count);
+
+/* The newest CRL of an authority. */
+typedef struct store_crl {
+    const char *authority;
+    apr_int64_t wanted; /* grows with each revocation */
+    apr_int64_t holds;  /* what `wanted` was when its entries were collected */
+    apr_int64_t number; /* cRLNumber; 0: none was signed yet */
+    apr_int64_t this_update, next_update;
+    scep_bytes der;
+} store_crl;
+
+/** Never NULL: an authority without a row has number 0. */
+SCEP_MUST const scep_err *store_crl_get(store_tx *tx, const char *authority, store_crl *out);
+/** Replace the one of number c->number - 1. @param done false: another node was faster */
+SCEP_MUST const scep_err *store_crl_put(store_tx *tx, const store_crl *c, bool *done);
+
+/* An RA that scep-ca made; keys sealed (seal.h). */
+typedef struct store_ra {
+    const char *authority;
+    const char *id;                     /* SHA-256 of the encryption certificate, hex */
+    scep_bytes sign_cert, decrypt_cert; /* DER */
+    scep_bytes sign_key, decrypt_key;   /* sealed PKCS#8 */
+    apr_int64_t created, ends;
+} store_ra;
+
+SCEP_MUST const scep_err *store_ra_put(store_tx *tx, const store_ra *ra, bool *done);
+/** Those that end after @a now, the newest first. @param rows of store_ra */
+SCEP_MUST const scep_err *store_ra_list(store_tx *tx, const char *authority, apr_int64_t now,
+                                        apr_array_header_t **rows);
+SCEP_MUST const scep_err *store_ra_sweep(store_tx *tx, apr_int64_t before, int most, int *removed);
+
+/**
+ * Timed work that one node does: take or keep the lease @a name.
+ * @param holder names this process
+ * @param held false: another holds it beyond @a now
+ */
+SCEP_MUST const scep_err *store_lease_take(store_tx *tx, const char *name, const char *holder,
+                                           apr_int64_t now, apr_int64_t until, bool *held);
 
 #endif

@@ -1,4 +1,4 @@
-/* The handle of the store: opened, given its schema and its statements, run, thrown away. */
+/* The handle of the store: opened, given its statements, run, thrown away. */
 #include "store_int.h"
 
 #include <apr_strings.h>
@@ -7,37 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* "transaction", "user" and "key" are words of SQL somewhere: columns are called otherwise. */
-static const char *const schema[] = {
-    "CREATE TABLE IF NOT EXISTS scep_meta (name TEXT NOT NULL PRIMARY KEY, value BIGINT NOT NULL)",
-
-    "CREATE TABLE IF NOT EXISTS scep_endpoint (name TEXT NOT NULL PRIMARY KEY,"
-    " unused BIGINT NOT NULL)",
-
-    "CREATE TABLE IF NOT EXISTS scep_challenge (endpoint TEXT NOT NULL, hash TEXT NOT NULL,"
-    " state TEXT NOT NULL, username TEXT NOT NULL, peer TEXT NOT NULL, created BIGINT NOT NULL,"
-    " expires BIGINT NOT NULL, PRIMARY KEY (endpoint, hash))",
-    "CREATE INDEX IF NOT EXISTS scep_challenge_expires"
-    " ON scep_challenge (endpoint, state, expires)",
-
-    "CREATE TABLE IF NOT EXISTS scep_binding (endpoint TEXT NOT NULL,"
-    " transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL, ends BIGINT NOT NULL,"
-    " PRIMARY KEY (endpoint, transaction_id))",
-    "CREATE INDEX IF NOT EXISTS scep_binding_ends ON scep_binding (ends)",
-
-    "CREATE TABLE IF NOT EXISTS scep_transaction (endpoint TEXT NOT NULL,"
-    " transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL, csr_hash TEXT NOT NULL,"
-    " authority TEXT NOT NULL, serial TEXT NOT NULL, created BIGINT NOT NULL,"
-    " ends BIGINT NOT NULL, PRIMARY KEY (endpoint, transaction_id, key_hash, csr_hash))",
-    "CREATE INDEX IF NOT EXISTS scep_transaction_ends ON scep_transaction (ends)",
-
-    "CREATE TABLE IF NOT EXISTS scep_certificate (authority TEXT NOT NULL,"
-    " serial TEXT NOT NULL, subject TEXT NOT NULL, template_name TEXT NOT NULL,"
-    " endpoint TEXT NOT NULL, transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL,"
-    " der TEXT NOT NULL, not_before BIGINT NOT NULL, not_after BIGINT NOT NULL,"
-    " issued BIGINT NOT NULL, PRIMARY KEY (authority, serial))",
-    "CREATE INDEX IF NOT EXISTS scep_certificate_not_after ON scep_certificate (not_after)",
-};
+/* A node that makes or upgrades the schema gets into the way of another one that does the same:
+ * that one's next try finds it done. */
+#define TRIES 3
+#define PAUSE apr_time_from_msec(100)
 
 void store_conn_fault(store_conn *c, int code, apr_pool_t *scratch)
 {
@@ -79,9 +52,7 @@ bool store_conn_cells(store_conn *c, apr_dbd_results_t *results, int columns,
     return true;
 }
 
-/* The one cell that @a sql selects. Does not break the handle: the caller knows what a failure
- * means. */
-static bool select_text(store_conn *c, const char *sql, const char **out, apr_pool_t *p)
+bool store_conn_text(store_conn *c, const char *sql, const char **out, apr_pool_t *p)
 {
     apr_array_header_t *cells = apr_array_make(p, 1, sizeof(const char *));
     apr_dbd_results_t *results = NULL;
@@ -99,59 +70,23 @@ static const scep_err *sqlite_settings(store_conn *c, apr_pool_t *p)
     const char *value = "";
 
     /* The driver holds a mutex of the whole process while SQLite waits, and tries again itself. */
-    if (!select_text(c, "PRAGMA busy_timeout = 100", &value, p))
+    if (!store_conn_text(c, "PRAGMA busy_timeout = 100", &value, p))
         return scep_fail(p, CONFIG, "the database cannot be used: PRAGMA busy_timeout failed");
-    if (!select_text(c, "PRAGMA journal_mode = WAL", &value, p) || strcmp(value, "wal") != 0)
+    if (!store_conn_text(c, "PRAGMA journal_mode = WAL", &value, p) || strcmp(value, "wal") != 0) {
+        store_conn_fault(c, 1, p); /* another try: two that do it at once cannot both */
         return scep_fail(p, CONFIG,
                          "the database cannot be put into WAL mode (%s): keep it on a local, "
                          "writable file system",
-                         apr_dbd_error(c->driver, c->handle, 1));
+                         c->why);
+    }
     /* Setting it gives no row; asking for it does. */
     if (!store_conn_exec(c, "PRAGMA synchronous = FULL", p) ||
-        !select_text(c, "PRAGMA synchronous", &value, p) || strcmp(value, "2") != 0)
+        !store_conn_text(c, "PRAGMA synchronous", &value, p) || strcmp(value, "2") != 0)
         return scep_fail(p, CONFIG, "the database cannot be set to synchronous=FULL");
     /* Every savepoint keeps copies of the pages that it changes: in a file by default, written
      * twenty times for each job. */
     if (!store_conn_exec(c, "PRAGMA temp_store = MEMORY", p))
         return scep_fail(p, CONFIG, "the database cannot keep temporary data in memory");
-    return NULL;
-}
-
-static const scep_err *create_schema(store_conn *c, apr_pool_t *p)
-{
-    bool done = store_conn_exec(c, c->begin, p);
-
-    for (size_t i = 0; done && i < sizeof(schema) / sizeof(schema[0]); i++)
-        done = store_conn_exec(c, schema[i], p);
-    done = done &&
-           store_conn_exec(c,
-                           apr_psprintf(p,
-                                        "INSERT INTO scep_meta (name, value) "
-                                        "VALUES ('schema', %d) ON CONFLICT DO NOTHING",
-                                        STORE_SCHEMA),
-                           p) &&
-           store_conn_exec(c, "COMMIT", p);
-    return done ? NULL : scep_fail(p, CONFIG, "the schema cannot be created: %s", c->why);
-}
-
-static const scep_err *check_schema(store_conn *c, apr_pool_t *p)
-{
-    static const char ask[] = "SELECT value FROM scep_meta WHERE name = 'schema'";
-    const char *value = NULL;
-    apr_int64_t version;
-
-    if (!select_text(c, ask, &value, p)) {
-        SCEP_TRY(create_schema(c, p));
-        if (!select_text(c, ask, &value, p))
-            return scep_fail(p, CONFIG, "the schema's version cannot be read: %s",
-                             apr_dbd_error(c->driver, c->handle, 1));
-    }
-    version = apr_atoi64(value);
-    if (version != STORE_SCHEMA)
-        return scep_fail(p, CONFIG,
-                         "the database has schema version %s, this scep-ca knows %d: run the "
-                         "version of mod_scep that wrote it, or a newer one",
-                         value, STORE_SCHEMA);
     return NULL;
 }
 
@@ -230,28 +165,34 @@ static const scep_err *open_handle(store_conn *c, const char *where, apr_pool_t 
 static const scep_err *make_ready(store_conn *c, const char *where, apr_pool_t *p)
 {
     SCEP_TRY(open_handle(c, where, p));
-    SCEP_TRY(check_schema(c, p));
+    SCEP_TRY(store_schema_ready(c, p));
     return prepare(c, p);
 }
 
 const scep_err *store_conn_open(store_conn **out, const char *where, apr_pool_t *parent,
                                 apr_pool_t *p)
 {
-    const scep_err *err;
-    apr_pool_t *pool;
-    store_conn *c;
+    for (int left = TRIES;; left--) {
+        const scep_err *err;
+        apr_pool_t *pool;
+        store_conn *c;
+        bool broken;
 
-    if (apr_pool_create(&pool, parent))
-        return scep_fail(p, CONFIG, "out of memory");
-    c = apr_pcalloc(pool, sizeof(*c));
-    c->pool = pool;
-    err = make_ready(c, where, p);
-    if (err) {
+        if (apr_pool_create(&pool, parent))
+            return scep_fail(p, CONFIG, "out of memory");
+        c = apr_pcalloc(pool, sizeof(*c));
+        c->pool = pool;
+        err = make_ready(c, where, p);
+        if (!err) {
+            *out = c;
+            return NULL;
+        }
+        broken = c->broken;
         store_conn_close(c);
-        return err;
+        if (!broken || left == 1)
+            return err;
+        apr_sleep(PAUSE);
     }
-    *out = c;
-    return NULL;
 }
 
 void store_conn_close(store_conn *c)

@@ -1,6 +1,7 @@
 /*
- * Inside the store: the connection, shared by the words (store.c), the handle (store_conn.c) and
- * the writer (store_writer.c). Nobody else includes this, except the store's own test.
+ * Inside the store: the connection, shared by the words (store.c, store_queue.c), the handle
+ * (store_conn.c), its schema (store_schema.c) and the writer (store_writer.c). Nobody else includes
+ * this, except the store's own test.
  */
 #ifndef CA_STORE_INT_H
 #define CA_STORE_INT_H
@@ -9,64 +10,169 @@
 
 #include <apr_dbd.h>
 
-#define STORE_SCHEMA 1
+#define STORE_SCHEMA 2
 
 /* How long a group of jobs waits for a database that another process keeps locked, or that is
  * away: longer than a predecessor's last commits or a restart of the server take. */
 #define STORE_PATIENCE apr_time_from_sec(10)
 
+/* Columns in the order in which the words read them. */
+#define STORE_TRANSACTION_COLUMNS \
+    "csr_hash, state, authority, serial, request_id, created, ends, bound"
+#define STORE_CERTIFICATE_COLUMNS                                           \
+    "authority, serial, subject, template_name, endpoint, transaction_id, " \
+    "key_hash, not_before, not_after, issued, revoked, reason"
+#define STORE_REQUEST_COLUMNS                                                           \
+    "id, endpoint, authority, template_name, transaction_id, key_hash, csr_hash, "      \
+    "transaction_text, subject, peer, message_type, state, reason, decided_by, serial," \
+    " created, ends, decided"
+
 /*
  * The prepared statements: X(name, SQL in apr_dbd's notation). Deletions name real keys in a
  * subselect because DELETE … LIMIT is SQLite's alone.
  */
-#define STORE_STATEMENTS(X)                                                                     \
-    X(CHALLENGE_PUT, "INSERT INTO scep_challenge"                                               \
-                     " (endpoint, hash, state, username, peer, created, expires)"               \
-                     " VALUES (%s, %s, 'fresh', %s, %s, %lld, %lld) ON CONFLICT DO NOTHING")    \
-    X(CHALLENGE_FRESH, "SELECT expires FROM scep_challenge WHERE endpoint = %s AND hash = %s"   \
-                       " AND state = 'fresh' AND expires > %lld")                               \
-    X(CHALLENGE_USE, "UPDATE scep_challenge SET state = 'used' WHERE endpoint = %s"             \
-                     " AND hash = %s AND state = 'fresh' AND expires > %lld")                   \
-    X(CHALLENGE_SWEEP, "DELETE FROM scep_challenge WHERE (endpoint, hash) IN"                   \
-                       " (SELECT endpoint, hash FROM scep_challenge WHERE endpoint = %s"        \
-                       " AND state = %s AND expires <= %lld ORDER BY expires LIMIT %lld)")      \
-    X(UNUSED_GET, "SELECT unused FROM scep_endpoint WHERE name = %s")                           \
-    X(UNUSED_ADD, "UPDATE scep_endpoint SET unused = unused + %lld WHERE name = %s")            \
-    X(ENDPOINT_PUT, "INSERT INTO scep_endpoint (name, unused) VALUES (%s, 0)"                   \
-                    " ON CONFLICT DO NOTHING")                                                  \
-    X(ENDPOINT_LIST, "SELECT name FROM scep_endpoint ORDER BY name")                            \
-    X(BINDING_PUT, "INSERT INTO scep_binding (endpoint, transaction_id, key_hash, ends)"        \
-                   " VALUES (%s, %s, %s, %lld) ON CONFLICT (endpoint, transaction_id)"          \
-                   " DO UPDATE SET key_hash = excluded.key_hash, ends = excluded.ends"          \
-                   " WHERE scep_binding.ends <= %lld")                                          \
-    X(BINDING_EXTEND, "UPDATE scep_binding SET ends = %lld WHERE endpoint = %s"                 \
-                      " AND transaction_id = %s AND key_hash = %s AND ends < %lld")             \
-    X(BINDING_GET, "SELECT key_hash FROM scep_binding WHERE endpoint = %s"                      \
-                   " AND transaction_id = %s AND ends > %lld")                                  \
-    X(BINDING_SWEEP, "DELETE FROM scep_binding WHERE (endpoint, transaction_id) IN"             \
-                     " (SELECT endpoint, transaction_id FROM scep_binding WHERE ends < %lld"    \
-                     " ORDER BY ends LIMIT %lld)")                                              \
-    X(TRANSACTION_PUT, "INSERT INTO scep_transaction (endpoint, transaction_id, key_hash,"      \
-                       " csr_hash, authority, serial, created, ends)"                           \
-                       " VALUES (%s, %s, %s, %s, %s, %s, %lld, %lld)"                           \
-                       " ON CONFLICT (endpoint, transaction_id, key_hash, csr_hash)"            \
-                       " DO UPDATE SET authority = excluded.authority,"                         \
-                       " serial = excluded.serial, created = excluded.created,"                 \
-                       " ends = excluded.ends WHERE scep_transaction.ends <= excluded.created") \
-    X(TRANSACTION_GET, "SELECT authority, serial FROM scep_transaction WHERE endpoint = %s"     \
-                       " AND transaction_id = %s AND key_hash = %s AND csr_hash = %s"           \
-                       " AND ends > %lld")                                                      \
-    X(TRANSACTION_SWEEP, "DELETE FROM scep_transaction"                                         \
-                         " WHERE (endpoint, transaction_id, key_hash, csr_hash) IN"             \
-                         " (SELECT endpoint, transaction_id, key_hash, csr_hash"                \
-                         " FROM scep_transaction WHERE ends < %lld ORDER BY ends LIMIT %lld)")  \
-    X(CERTIFICATE_PUT, "INSERT INTO scep_certificate (authority, serial, subject,"              \
-                       " template_name, endpoint, transaction_id, key_hash, der, not_before,"   \
-                       " not_after, issued)"                                                    \
-                       " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %lld, %lld, %lld)"             \
+#define STORE_STATEMENTS(X)  \
+    STORE_CHALLENGE_SQL(X)   \
+    STORE_TRANSACTION_SQL(X) \
+    STORE_CERTIFICATE_SQL(X) \
+    STORE_REQUEST_SQL(X)     \
+    STORE_CRL_SQL(X)         \
+    STORE_RA_SQL(X)          \
+    STORE_LEASE_SQL(X)
+
+#define STORE_CHALLENGE_SQL(X)                                                                \
+    X(CHALLENGE_PUT, "INSERT INTO scep_challenge"                                             \
+                     " (endpoint, hash, state, username, peer, created, expires)"             \
+                     " VALUES (%s, %s, 'fresh', %s, %s, %lld, %lld) ON CONFLICT DO NOTHING")  \
+    X(CHALLENGE_FRESH, "SELECT expires FROM scep_challenge WHERE endpoint = %s AND hash = %s" \
+                       " AND state = 'fresh' AND expires > %lld")                             \
+    X(CHALLENGE_USE, "UPDATE scep_challenge SET state = 'used' WHERE endpoint = %s"           \
+                     " AND hash = %s AND state = 'fresh' AND expires > %lld")                 \
+    X(CHALLENGE_SWEEP, "DELETE FROM scep_challenge WHERE (endpoint, hash) IN"                 \
+                       " (SELECT endpoint, hash FROM scep_challenge WHERE endpoint = %s"      \
+                       " AND state = %s AND expires <= %lld ORDER BY expires LIMIT %lld)")    \
+    X(UNUSED_GET, "SELECT unused FROM scep_endpoint WHERE name = %s")                         \
+    X(UNUSED_ADD, "UPDATE scep_endpoint SET unused = unused + %lld WHERE name = %s")          \
+    X(ENDPOINT_PUT, "INSERT INTO scep_endpoint (name, unused) VALUES (%s, 0)"                 \
+                    " ON CONFLICT DO NOTHING")                                                \
+    X(ENDPOINT_LIST, "SELECT name FROM scep_endpoint ORDER BY name")
+
+/* A revoked certificate is no answer any more, so its transaction gives way like one that ended.
+ * A node of version 1 that still runs during an upgrade writes no "bound": then "ends" holds. */
+#define STORE_TRANSACTION_SQL(X)                                                                   \
+    X(BINDING_PUT, "INSERT INTO scep_binding (endpoint, transaction_id, key_hash, ends)"           \
+                   " VALUES (%s, %s, %s, %lld) ON CONFLICT (endpoint, transaction_id)"             \
+                   " DO UPDATE SET key_hash = excluded.key_hash, ends = excluded.ends"             \
+                   " WHERE scep_binding.ends <= %lld")                                             \
+    X(BINDING_EXTEND, "UPDATE scep_binding SET ends = %lld WHERE endpoint = %s"                    \
+                      " AND transaction_id = %s AND key_hash = %s AND ends < %lld")                \
+    X(BINDING_GET, "SELECT key_hash FROM scep_binding WHERE endpoint = %s"                         \
+                   " AND transaction_id = %s AND ends > %lld")                                     \
+    X(BINDING_SWEEP, "DELETE FROM scep_binding WHERE (endpoint, transaction_id) IN"                \
+                     " (SELECT endpoint, transaction_id FROM scep_binding WHERE ends < %lld"       \
+                     " ORDER BY ends LIMIT %lld)")                                                 \
+    X(TRANSACTION_PUT, "INSERT INTO scep_transaction (endpoint, transaction_id, "                  \
+                       "key_hash, " STORE_TRANSACTION_COLUMNS ")"                                  \
+                       " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %lld, %lld, %lld)"                \
+                       " ON CONFLICT (endpoint, transaction_id, key_hash, csr_hash)"               \
+                       " DO UPDATE SET state = excluded.state, authority = excluded.authority,"    \
+                       " serial = excluded.serial, request_id = excluded.request_id,"              \
+                       " created = excluded.created, ends = excluded.ends, bound = excluded.bound" \
+                       " WHERE scep_transaction.ends <= excluded.created OR EXISTS"                \
+                       " (SELECT 1 FROM scep_certificate"                                          \
+                       " WHERE scep_certificate.authority = scep_transaction.authority"            \
+                       " AND scep_certificate.serial = scep_transaction.serial"                    \
+                       " AND scep_certificate.revoked > 0)")                                       \
+    X(TRANSACTION_GET,                                                                             \
+      "SELECT " STORE_TRANSACTION_COLUMNS " FROM scep_transaction"                                 \
+      " WHERE endpoint = %s AND transaction_id = %s AND key_hash = %s AND csr_hash = %s"           \
+      " AND ends > %lld")                                                                          \
+    X(TRANSACTION_NEWEST, "SELECT " STORE_TRANSACTION_COLUMNS " FROM scep_transaction"             \
+                          " WHERE endpoint = %s AND transaction_id = %s AND key_hash = %s"         \
+                          " AND (bound > %lld OR ends > %lld)"                                     \
+                          " ORDER BY created DESC, state DESC, csr_hash LIMIT 1")                  \
+    X(TRANSACTION_DECIDE,                                                                          \
+      "UPDATE scep_transaction SET state = %s, authority = %s, serial = %s,"                       \
+      " ends = %lld, bound = %lld WHERE endpoint = %s AND transaction_id = %s"                     \
+      " AND key_hash = %s AND csr_hash = %s AND request_id = %s AND state = 'pending'")            \
+    X(TRANSACTION_SWEEP,                                                                           \
+      "DELETE FROM scep_transaction"                                                               \
+      " WHERE (endpoint, transaction_id, key_hash, csr_hash) IN"                                   \
+      " (SELECT endpoint, transaction_id, key_hash, csr_hash FROM scep_transaction"                \
+      " WHERE bound < %lld AND ends < %lld ORDER BY bound LIMIT %lld)")
+
+#define STORE_CERTIFICATE_SQL(X)                                                                \
+    X(CERTIFICATE_PUT, "INSERT INTO scep_certificate (" STORE_CERTIFICATE_COLUMNS ", der)"      \
+                       " VALUES (%s, %s, %s, %s, %s, %s, %s, %lld, %lld, %lld, %lld, %lld, %s)" \
                        " ON CONFLICT DO NOTHING")                                               \
-    X(CERTIFICATE_GET, "SELECT der FROM scep_certificate WHERE authority = %s AND serial = %s") \
+    X(CERTIFICATE_GET, "SELECT " STORE_CERTIFICATE_COLUMNS ", der FROM scep_certificate"        \
+                       " WHERE authority = %s AND serial = %s")                                 \
+    X(CERTIFICATE_OF_SERIAL, "SELECT " STORE_CERTIFICATE_COLUMNS ", der FROM scep_certificate"  \
+                             " WHERE serial = %s ORDER BY authority")                           \
+    X(CERTIFICATE_LIST,                                                                         \
+      "SELECT " STORE_CERTIFICATE_COLUMNS " FROM scep_certificate"                              \
+      " WHERE (authority, serial) > (%s, %s) ORDER BY authority, serial LIMIT %lld")            \
+    X(CERTIFICATE_REVOKE, "UPDATE scep_certificate SET revoked = %lld, reason = %lld"           \
+                          " WHERE authority = %s AND serial = %s AND revoked = 0")              \
+    X(CERTIFICATE_REVOKED,                                                                      \
+      "SELECT serial, revoked, reason FROM scep_certificate"                                    \
+      " WHERE authority = %s AND serial > %s AND revoked > 0 AND not_after > %lld"              \
+      " ORDER BY serial LIMIT %lld")                                                            \
     X(CERTIFICATE_COUNT, "SELECT count(*) FROM scep_certificate")
+
+#define STORE_REQUEST_SQL(X)                                                                       \
+    X(REQUEST_PUT, "INSERT INTO scep_request (" STORE_REQUEST_COLUMNS ", csr)"                     \
+                   " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %lld, %s, %s, %s, %s, %lld,"  \
+                   " %lld, %lld, %s) ON CONFLICT DO NOTHING")                                      \
+    X(REQUEST_GET, "SELECT " STORE_REQUEST_COLUMNS ", csr FROM scep_request WHERE id = %s")        \
+    X(REQUEST_DECIDE,                                                                              \
+      "UPDATE scep_request SET state = %s, reason = %s, decided_by = %s,"                          \
+      " serial = %s, decided = %lld, ends = %lld WHERE id = %s AND state = 'pending'"              \
+      " AND ends > %lld")                                                                          \
+    X(REQUEST_WAITING, "SELECT (SELECT count(*) FROM scep_request WHERE endpoint = %s"             \
+                       " AND state = 'pending' AND ends > %lld),"                                  \
+                       " (SELECT count(*) FROM scep_request WHERE endpoint = %s AND key_hash = %s" \
+                       " AND state = 'pending' AND ends > %lld),"                                  \
+                       " (SELECT count(*) FROM scep_request WHERE endpoint = %s AND peer = %s"     \
+                       " AND state = 'pending' AND ends > %lld)")                                  \
+    X(REQUEST_LIST, "SELECT " STORE_REQUEST_COLUMNS " FROM scep_request WHERE id > %s"             \
+                    " ORDER BY id LIMIT %lld")                                                     \
+    X(REQUEST_LIST_STATE, "SELECT " STORE_REQUEST_COLUMNS " FROM scep_request"                     \
+                          " WHERE state = %s AND id > %s ORDER BY id LIMIT %lld")                  \
+    X(REQUEST_EXPIRE, "UPDATE scep_request SET state = 'expired' WHERE id IN"                      \
+                      " (SELECT id FROM scep_request WHERE state = 'pending' AND ends <= %lld"     \
+                      " ORDER BY ends LIMIT %lld)")                                                \
+    X(REQUEST_FORGET,                                                                              \
+      "DELETE FROM scep_request WHERE id IN"                                                       \
+      " (SELECT id FROM scep_request WHERE state IN ('issued', 'denied', 'expired')"               \
+      " AND ends < %lld ORDER BY ends LIMIT %lld)")
+
+#define STORE_CRL_SQL(X)                                                                    \
+    X(CRL_WANT, "INSERT INTO scep_crl (authority, wanted, holds, crl_number, this_update,"  \
+                " next_update, der) VALUES (%s, 1, 0, 0, 0, 0, '') ON CONFLICT (authority)" \
+                " DO UPDATE SET wanted = scep_crl.wanted + 1")                              \
+    X(CRL_GET, "SELECT wanted, holds, crl_number, this_update, next_update, der"            \
+               " FROM scep_crl WHERE authority = %s")                                       \
+    X(CRL_FIRST, "INSERT INTO scep_crl (authority, wanted, holds, crl_number, this_update," \
+                 " next_update, der) VALUES (%s, %lld, %lld, %lld, %lld, %lld, %s)"         \
+                 " ON CONFLICT DO NOTHING")                                                 \
+    X(CRL_NEXT, "UPDATE scep_crl SET holds = %lld, crl_number = %lld, this_update = %lld,"  \
+                " next_update = %lld, der = %s WHERE authority = %s AND crl_number = %lld")
+
+#define STORE_RA_SQL(X)                                                                           \
+    X(RA_PUT, "INSERT INTO scep_ra (authority, id, sign_cert, sign_key, decrypt_cert,"            \
+              " decrypt_key, created, ends) VALUES (%s, %s, %s, %s, %s, %s, %lld, %lld)"          \
+              " ON CONFLICT DO NOTHING")                                                          \
+    X(RA_LIST, "SELECT id, sign_cert, sign_key, decrypt_cert, decrypt_key, created, ends"         \
+               " FROM scep_ra WHERE authority = %s AND ends > %lld ORDER BY created DESC, id")    \
+    X(RA_SWEEP, "DELETE FROM scep_ra WHERE (authority, id) IN (SELECT authority, id FROM scep_ra" \
+                " WHERE ends < %lld ORDER BY ends LIMIT %lld)")
+
+#define STORE_LEASE_SQL(X)                                                               \
+    X(LEASE_TAKE,                                                                        \
+      "INSERT INTO scep_lease (name, holder, ends) VALUES (%s, %s, %lld)"                \
+      " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, ends = excluded.ends" \
+      " WHERE scep_lease.holder = excluded.holder OR scep_lease.ends <= %lld")
 
 typedef enum store_statement {
 #define X(name, sql) STORE_##name,
@@ -114,6 +220,33 @@ void store_conn_fault(store_conn *c, int code, apr_pool_t *scratch);
  *  rows have not @a columns columns */
 SCEP_MUST bool store_conn_cells(store_conn *c, apr_dbd_results_t *results, int columns,
                                 apr_array_header_t *cells, apr_pool_t *scratch);
+
+/** The one cell that @a sql selects. @return false: it failed, or there is not one row; does not
+ *  break the handle, as the caller knows what that means */
+SCEP_MUST bool store_conn_text(store_conn *c, const char *sql, const char **out, apr_pool_t *p);
+
+/**
+ * See that the schema is there and of this version: made, or brought up from an older one, in one
+ * transaction. Other nodes may do the same at the same time.
+ * @return NULL, or CONFIG: it failed (the handle is broken: another try may find it done), or the
+ *         schema is of a newer version
+ */
+SCEP_MUST const scep_err *store_schema_ready(store_conn *c, apr_pool_t *p);
+
+/* For the words: arguments in apr_dbd's binary form (texts, and pointers to apr_int64_t), a
+ * statement that changes rows, one that selects them. */
+#define STORE_ARGS(...) \
+    (const void *[])    \
+    {                   \
+        __VA_ARGS__     \
+    }
+SCEP_MUST const scep_err *store_change(store_tx *tx, store_statement which, const void **args,
+                                       int *rows);
+/** @param cells of const char *, row after row, in the caller's pool */
+SCEP_MUST const scep_err *store_look(store_tx *tx, store_statement which, const void **args,
+                                     int columns, apr_array_header_t **cells);
+/** Columns are NOT NULL: what is unknown is empty. */
+const char *store_text(const char *value);
 
 /** For the store's test: another patience than STORE_PATIENCE. */
 void store_patience_set(store *s, apr_interval_time_t patience);

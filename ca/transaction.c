@@ -1,68 +1,143 @@
 /* The identity of a request, and what was answered to it. */
 #include "transaction.h"
+#include "certs.h"
 #include "clock.h"
+#include "issue.h"
 
 #include <apr_strings.h>
 #include <string.h>
 
 #define SWEPT_AT_ONCE 100
+#define HASH_SIZE 32
 
 const scep_err *transaction_make(transaction **out, const char *endpoint, scep_bytes transaction_id,
-                                 const scep_csr *csr, apr_pool_t *p)
+                                 scep_bytes key_hash, const scep_csr *csr, apr_pool_t *p)
 {
     transaction *t = apr_pcalloc(p, sizeof(*t));
     store_transaction *row = &t->row;
-    unsigned char hash[32];
+    unsigned char hash[HASH_SIZE];
 
-    /* Hashed, as a transactionID may have any length and any bytes. */
+    if (key_hash.len != HASH_SIZE)
+        return scep_fail(p, INTERNAL, "the hash of the signer's key has %lu bytes, not %d",
+                         (unsigned long)key_hash.len, HASH_SIZE);
+    /* Hashed, as a transactionID may have any length and any bytes (S-21). */
     SCEP_TRY(scep_sha256(hash, &transaction_id, 1, p));
     row->endpoint = apr_pstrdup(p, endpoint);
     row->transaction = scep_base64(p, (scep_bytes){ hash, sizeof(hash) });
-    row->key_hash = scep_base64(p, (scep_bytes){ csr->key_hash, sizeof(csr->key_hash) });
-    row->csr_hash = scep_base64(p, (scep_bytes){ csr->hash, sizeof(csr->hash) });
+    row->key_hash = scep_base64(p, key_hash);
+    if (csr)
+        row->csr_hash = scep_base64(p, (scep_bytes){ csr->hash, sizeof(csr->hash) });
     row->created = apr_time_sec(scep_now());
-    /* Three texts of fixed length at the end: no two identities give the same owner. */
-    t->owner = apr_pstrcat(p, endpoint, " ", row->transaction, " ", row->key_hash, " ",
-                           row->csr_hash, NULL);
+    t->owner = transaction_owner(row, p);
     *out = t;
     return NULL;
 }
 
+const char *transaction_owner(const store_transaction *row, apr_pool_t *p)
+{
+    /* Texts of fixed length at the end: no two identities give the same owner. */
+    return apr_pstrcat(p, row->endpoint, " ", row->transaction, " ", row->key_hash, " ",
+                       row->csr_hash ? row->csr_hash : "", NULL);
+}
+
 static const scep_err *check_key(store_tx *tx, const transaction *t, const char *bound)
 {
-    if (bound && strcmp(bound, t->row.key_hash) != 0)
+    if (bound && !t->proven && strcmp(bound, t->row.key_hash) != 0)
         return scep_fail(store_tx_pool(tx), REFUSED,
                          "this transactionID was used with another key: the device must choose "
                          "another transactionID");
     return NULL;
 }
 
-const scep_err *transaction_find(store_tx *tx, const transaction *t, scep_bytes *certificate)
+static const scep_err *read_issued(store_tx *tx, const store_transaction *row,
+                                   transaction_answer *answer)
 {
-    const char *bound, *authority, *serial;
+    const store_certificate *certificate;
 
-    *certificate = (scep_bytes){ NULL, 0 };
-    SCEP_TRY(store_binding_get(tx, &t->row, &bound));
-    SCEP_TRY(check_key(tx, t, bound));
-    SCEP_TRY(store_transaction_get(tx, &t->row, &authority, &serial));
-    if (!serial)
-        return NULL;
-    SCEP_TRY(store_certificate_get(tx, authority, serial, certificate));
-    if (!certificate->len)
+    SCEP_TRY(store_certificate_get(tx, row->authority, row->serial, &certificate));
+    if (!certificate)
         return scep_fail(store_tx_pool(tx), INTERNAL,
                          "certificate %s of a recorded transaction is not in the inventory",
-                         serial);
+                         row->serial);
+    if (certificate->revoked)
+        return NULL;
+    answer->state = TRANSACTION_ISSUED;
+    answer->certificate = certificate->der;
+    answer->authority = certificate->authority;
     return NULL;
+}
+
+static const scep_err *read_answer(store_tx *tx, const store_transaction *key,
+                                   transaction_answer *answer)
+{
+    const store_transaction *row;
+
+    SCEP_TRY(store_transaction_get(tx, key, &row));
+    if (!row)
+        return NULL;
+    answer->request = row->request;
+    if (strcmp(row->state, "issued") == 0)
+        return read_issued(tx, row, answer);
+    answer->state = strcmp(row->state, "denied") == 0 ? TRANSACTION_DENIED : TRANSACTION_PENDING;
+    return NULL;
+}
+
+const scep_err *transaction_find(store_tx *tx, const transaction *t, transaction_answer *answer)
+{
+    const char *bound;
+
+    *answer = (transaction_answer){ .state = TRANSACTION_NEW };
+    SCEP_TRY(store_binding_get(tx, &t->row, &bound));
+    SCEP_TRY(check_key(tx, t, bound));
+    return read_answer(tx, &t->row, answer);
+}
+
+const scep_err *transaction_poll(store_tx *tx, const transaction *t, transaction_answer *answer)
+{
+    store_transaction newest = t->row;
+
+    *answer = (transaction_answer){ .state = TRANSACTION_NEW };
+    newest.csr_hash = NULL;
+    return read_answer(tx, &newest, answer);
+}
+
+const scep_err *transaction_set_issued(transaction *t, X509 *cert, const char *authority,
+                                       apr_pool_t *p)
+{
+    store_transaction *row = &t->row;
+    apr_int64_t begins;
+
+    SCEP_TRY(issue_seconds(&begins, X509_get0_notBefore(cert), p));
+    SCEP_TRY(issue_seconds(&row->bound, X509_get0_notAfter(cert), p));
+    row->state = "issued";
+    row->authority = authority;
+    row->serial = scep_cert_serial(cert, p);
+    row->created = apr_time_sec(scep_now());
+    row->ends = begins + (row->bound - begins) / 2; /* */
+    return NULL;
+}
+
+static const scep_err *bind_key(store_tx *tx, const transaction *t)
+{
+    const char *bound;
+
+    SCEP_TRY(store_binding_put(tx, &t->row, &bound));
+    return check_key(tx, t, bound);
 }
 
 const scep_err *transaction_record(store_tx *tx, const transaction *t, bool *done)
 {
-    const store_transaction *row = &t->row;
+    SCEP_TRY(bind_key(tx, t));
+    return store_transaction_put(tx, &t->row, done);
+}
+
+/* What waits was let in when it was recorded; its key's binding, if it has one, is made longer. */
+const scep_err *transaction_decide(store_tx *tx, const transaction *t, bool *done)
+{
     const char *bound;
 
-    SCEP_TRY(store_binding_put(tx, row, &bound));
-    SCEP_TRY(check_key(tx, t, bound));
-    return store_transaction_put(tx, row, done);
+    SCEP_TRY(store_binding_put(tx, &t->row, &bound));
+    return store_transaction_decide(tx, &t->row, done);
 }
 
 typedef struct sweep_job {

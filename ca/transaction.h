@@ -1,7 +1,8 @@
 /*
- * The identity of a request: (endpoint, transactionID, public key, CSR). The same request again
- * gets the same answer and uses no second challenge; the same transactionID and key with another
- * CSR is a new request; the same transactionID with another key gets nothing (S-22, R-117, R-119).
+ * The identity of a request: (endpoint, transactionID, key that signed it, CSR). The same request
+ * again gets the same answer and uses no second challenge; the same transactionID and key with
+ * another CSR is a new request; the same transactionID with another key gets nothing (S-22, R-117,
+ * R-119). A CertPoll names the transactionID and the key only (R-111).
  */
 #ifndef CA_TRANSACTION_H
 #define CA_TRANSACTION_H
@@ -10,28 +11,70 @@
 #include "store.h"
 
 typedef struct transaction {
-    store_transaction row; /* hashes filled in; serial and authority once known */
+    store_transaction row; /* hashes filled in; the rest once known */
     const char *owner;     /* one text for the whole identity, for reservations */
+    bool proven; /* a renewal: a certificate stands for its key, so that no other key's use of the
+                    transactionID binds it. Some devices hash the new key into it, and sign with the
+                    old one, then with the new one; each key has its own answers all the same */
 } transaction;
 
+/* What was answered before. */
+typedef enum transaction_state {
+    TRANSACTION_NEW,
+    TRANSACTION_ISSUED,
+    TRANSACTION_PENDING,
+    TRANSACTION_DENIED
+} transaction_state;
+
+typedef struct transaction_answer {
+    transaction_state state;
+    scep_bytes certificate; /* where issued: DER */
+    const char *authority;  /* where issued: whose */
+    const char *request;    /* where it waited: its id; the queue may have forgotten it */
+} transaction_answer;
+
+/** @param key_hash SHA-256 of the SubjectPublicKeyInfo of the key that signed the request, 32
+ *  bytes: for a self-signed request the CSR's own. @param csr NULL: a CertPoll */
 SCEP_MUST const scep_err *transaction_make(transaction **out, const char *endpoint,
-                                           scep_bytes transaction_id, const scep_csr *csr,
-                                           apr_pool_t *p);
+                                           scep_bytes transaction_id, scep_bytes key_hash,
+                                           const scep_csr *csr, apr_pool_t *p);
+
+/** One text for the whole identity, for reservations. */
+const char *transaction_owner(const store_transaction *row, apr_pool_t *p);
 
 /**
- * In a job: was this request answered?
- * @param certificate DER of the certificate it got; len 0: no
+ * In a job: was this request answered? A certificate that was revoked, or of whose life half has
+ * passed, is no answer any more: the request is new (R-118).
  * @return NULL, or REFUSED: the transactionID belongs to another key
  */
 SCEP_MUST const scep_err *transaction_find(store_tx *tx, const transaction *t,
-                                           scep_bytes *certificate);
+                                           transaction_answer *answer);
 
 /**
- * In the job that records the certificate.
+ * In a job: what became of the newest request of that transactionID and key? A CertPoll after the
+ * half of the certificate's life is answered still, a revoked one is NEW (R-112 to R-114).
+ * @return NULL; NEW where there is none, or it belongs to another key (R-121)
+ */
+SCEP_MUST const scep_err *transaction_poll(store_tx *tx, const transaction *t,
+                                           transaction_answer *answer);
+
+/** t->row says that it was issued: serial, authority, and its times from the certificate's. */
+SCEP_MUST const scep_err *transaction_set_issued(transaction *t, X509 *cert, const char *authority,
+                                                 apr_pool_t *p);
+
+/**
+ * In the job that settles the request, after row.state and what belongs to it were set.
  * @param done false: the same request was recorded meanwhile; nothing changed
  * @return NULL, or REFUSED as above
  */
 SCEP_MUST const scep_err *transaction_record(store_tx *tx, const transaction *t, bool *done);
+
+/**
+ * In the job that decides what waited, after row.state and what belongs to it were set.
+ * @param done false: it does not wait any more; nothing changed
+ * @return NULL, or REFUSED as above
+ */
+SCEP_MUST const scep_err *transaction_decide(store_tx *tx, const transaction *t, bool *done);
 
 /** Forget, a hundred at a time, what ended more than @a keep_seconds ago. */
 SCEP_MUST const scep_err *transaction_sweep(store *s, apr_int64_t keep_seconds, apr_pool_t *p);

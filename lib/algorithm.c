@@ -1,5 +1,6 @@
 /* The allow-list of algorithms and keys. */
 #include "algorithm.h"
+#include "legacy.h"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -8,6 +9,13 @@
 
 #define SAY_DIGEST "have the client use SHA-256 (RFC 8894 2.9)"
 #define SAY_CIPHER "have the client use AES (RFC 8894 2.9)"
+#define SAY_LEGACY ", or set SCEPLegacyAlgorithms on"
+
+/* The floor that lets SHA-1 pass lets MD5 pass too, once that is switched on. */
+enum { SHA1_BITS = 160 };
+
+/* In bytes; the key of 8192 bits has no more. */
+enum { SALT_MOST = 1024 };
 
 static const ASN1_OBJECT *algorithm_oid(const X509_ALGOR *alg)
 {
@@ -46,26 +54,30 @@ static const EVP_MD *digest_of(int nid)
 
 /* @param alg where @a nid was found, for its name */
 static const scep_err *accept_digest(const EVP_MD **out, int nid, const X509_ALGOR *alg, int least,
-                                     apr_pool_t *p)
+                                     bool legacy, apr_pool_t *p)
 {
     const EVP_MD *md = digest_of(nid);
 
+    if (nid == NID_md5 && legacy && least <= SHA1_BITS) {
+        *out = EVP_md5();
+        return NULL;
+    }
     if (!md)
-        return scep_fail(p, BAD_ALG, "digest algorithm %s is not accepted: " SAY_DIGEST,
-                         algorithm_name(alg, p));
+        return scep_fail(p, BAD_ALG, "digest algorithm %s is not accepted: " SAY_DIGEST "%s",
+                         algorithm_name(alg, p), nid == NID_md5 && !legacy ? SAY_LEGACY : "");
     if (EVP_MD_get_size(md) * 8 < least)
-        return scep_fail(
-            p, BAD_ALG,
-            "digest algorithm %s is weaker than the %d bits of SCEPMinimumHash: " SAY_DIGEST,
-            algorithm_name(alg, p), least);
+        return scep_fail(p, BAD_ALG,
+                         "digest algorithm %s is weaker than the %d bits of SCEPMinimumHash, or of "
+                         "SCEPRenewalMinimumHash: " SAY_DIGEST,
+                         algorithm_name(alg, p), least);
     *out = md;
     return NULL;
 }
 
 const scep_err *scep_algorithm_digest(const EVP_MD **out, const X509_ALGOR *digest, int least,
-                                      apr_pool_t *p)
+                                      bool legacy, apr_pool_t *p)
 {
-    return accept_digest(out, OBJ_obj2nid(algorithm_oid(digest)), digest, least, p);
+    return accept_digest(out, OBJ_obj2nid(algorithm_oid(digest)), digest, least, legacy, p);
 }
 
 /* The parameters' bytes where they are a SEQUENCE. */
@@ -93,10 +105,10 @@ static const scep_err *accept_mask(scep_mask *out, const X509_ALGOR *digest, con
     if (!digest && least > 160)
         return scep_fail(p, BAD_ALG,
                          "digest algorithm sha1 inside RSA-PSS is weaker than the %d "
-                         "bits of SCEPMinimumHash: " SAY_DIGEST,
+                         "bits of SCEPMinimumHash, or of SCEPRenewalMinimumHash: " SAY_DIGEST,
                          least);
     if (digest)
-        SCEP_TRY(scep_algorithm_digest(&out->digest, digest, least, p));
+        SCEP_TRY(scep_algorithm_digest(&out->digest, digest, least, false, p));
     if (!mgf)
         return NULL;
     if (OBJ_obj2nid(algorithm_oid(mgf)) != NID_mgf1 || !sequence_parameters(&der, mgf))
@@ -106,50 +118,102 @@ static const scep_err *accept_mask(scep_mask *out, const X509_ALGOR *digest, con
     if (!inner)
         return scep_fail(p, BAD_ALG, "the parameters of MGF1 cannot be read");
     /* MGF1 needs no collision resistance: SHA-1 is common there whatever the digest is */
-    err = scep_algorithm_digest(&out->mask, inner, 0, p);
+    err = scep_algorithm_digest(&out->mask, inner, 0, false, p);
     X509_ALGOR_free(inner);
     return err;
 }
 
-static const scep_err *accept_pss(const X509_ALGOR *signature, int least, apr_pool_t *p)
+/* RFC 4055 3.1, 3.3. Nothing says how long the salt may be; what does not fit, does not verify. */
+static const scep_err *fit_pss(scep_scheme *s, const RSA_PSS_PARAMS *pss, int least, apr_pool_t *p)
+{
+    int64_t salt = 20, trailer = 1;
+
+    SCEP_TRY(accept_mask(&s->pss, pss->hashAlgorithm, pss->maskGenAlgorithm, least, p));
+    if (EVP_MD_get_type(s->pss.digest) != EVP_MD_get_type(s->digest))
+        return scep_fail(p, BAD_ALG, "RSA-PSS with another digest than the message's");
+    if ((pss->saltLength && !ASN1_INTEGER_get_int64(&salt, pss->saltLength)) || salt < 0 ||
+        salt > SALT_MOST)
+        return scep_fail(p, BAD_ALG, "RSA-PSS with a salt other than of 0 to %d bytes", SALT_MOST);
+    if ((pss->trailerField && !ASN1_INTEGER_get_int64(&trailer, pss->trailerField)) || trailer != 1)
+        return scep_fail(p, BAD_ALG, "RSA-PSS with another trailer field than 1");
+    s->salt_length = (int)salt;
+    return NULL;
+}
+
+static const scep_err *accept_pss(scep_scheme *s, const X509_ALGOR *signature, int least,
+                                  apr_pool_t *p)
 {
     RSA_PSS_PARAMS *pss = NULL;
     const scep_err *err;
-    scep_mask mask;
     scep_bytes der;
 
     if (sequence_parameters(&der, signature))
         pss = d2i_RSA_PSS_PARAMS(NULL, &der.data, (long)der.len);
     if (!pss)
         return scep_fail(p, BAD_ALG, "the parameters of RSA-PSS are missing or cannot be read");
-    err = accept_mask(&mask, pss->hashAlgorithm, pss->maskGenAlgorithm, least, p);
+    err = fit_pss(s, pss, least, p);
     RSA_PSS_PARAMS_free(pss);
     return err;
 }
 
-const scep_err *scep_algorithm_signature(int *key_type, const X509_ALGOR *signature, int least,
+const scep_err *scep_algorithm_signature(scep_scheme *out, const X509_ALGOR *digest,
+                                         const X509_ALGOR *signature, int least, bool legacy,
                                          apr_pool_t *p)
 {
     int nid = OBJ_obj2nid(algorithm_oid(signature));
     int digest_nid, key_nid;
-    const EVP_MD *digest;
+    const EVP_MD *named;
 
-    *key_type = EVP_PKEY_RSA;
+    *out = (scep_scheme){ .key_type = EVP_PKEY_RSA };
+    SCEP_TRY(scep_algorithm_digest(&out->digest, digest, least, legacy, p));
     if (nid == NID_rsaEncryption)
         return NULL;
     if (nid == NID_rsassaPss)
-        return accept_pss(signature, least, p);
+        return accept_pss(out, signature, least, p);
     if (!OBJ_find_sigid_algs(nid, &digest_nid, &key_nid) ||
         (key_nid != NID_rsaEncryption && key_nid != NID_X9_62_id_ecPublicKey))
         return scep_fail(p, BAD_ALG,
                          "signature algorithm %s is not accepted: RSA PKCS#1 v1.5, RSA-PSS and "
                          "ECDSA are",
                          algorithm_name(signature, p));
-    *key_type = key_nid == NID_rsaEncryption ? EVP_PKEY_RSA : EVP_PKEY_EC;
-    return accept_digest(&digest, digest_nid, signature, least, p);
+    out->key_type = key_nid == NID_rsaEncryption ? EVP_PKEY_RSA : EVP_PKEY_EC;
+    /* the digest is that of digestAlgorithm (RFC 5652 5.4); but what is named must be good too */
+    return accept_digest(&named, digest_nid, signature, least, legacy, p);
 }
 
-static const EVP_CIPHER *cipher_of(int nid)
+/* @return false: OpenSSL cannot do it; what it says is left in its queue */
+static bool begin_verifying(EVP_MD_CTX *ctx, const scep_scheme *s, EVP_PKEY *key,
+                            OSSL_LIB_CTX *context)
+{
+    EVP_PKEY_CTX *settings = NULL;
+
+    if (!ctx || EVP_DigestVerifyInit_ex(ctx, &settings, EVP_MD_get0_name(s->digest), context, NULL,
+                                        key, NULL) != 1)
+        return false;
+    return !s->pss.digest || (EVP_PKEY_CTX_set_rsa_padding(settings, RSA_PKCS1_PSS_PADDING) > 0 &&
+                              EVP_PKEY_CTX_set_rsa_pss_saltlen(settings, s->salt_length) > 0 &&
+                              EVP_PKEY_CTX_set_rsa_mgf1_md(settings, s->pss.mask) > 0);
+}
+
+const scep_err *scep_algorithm_verify(const scep_scheme *scheme, EVP_PKEY *key, scep_bytes what,
+                                      scep_bytes signature, apr_pool_t *p)
+{
+    OSSL_LIB_CTX *context = NULL;
+    EVP_MD_CTX *ctx;
+    bool good;
+
+    if (EVP_PKEY_get_base_id(key) != scheme->key_type)
+        return scep_fail(p, BAD_ALG, "the signature algorithm does not fit the signer's key");
+    if (EVP_MD_get_type(scheme->digest) == NID_md5)
+        SCEP_TRY(scep_legacy(&context, p));
+    ctx = EVP_MD_CTX_new();
+    good = begin_verifying(ctx, scheme, key, context) &&
+           EVP_DigestVerify(ctx, signature.data, signature.len, what.data, what.len) == 1;
+    EVP_MD_CTX_free(ctx);
+    return good ? NULL : scep_fail(p, BAD_MESSAGE, "the signature does not verify");
+}
+
+static const EVP_CIPHER *cipher_of(int nid, bool legacy)
 {
     switch (nid) {
     case NID_aes_128_cbc:
@@ -160,21 +224,24 @@ static const EVP_CIPHER *cipher_of(int nid)
         return EVP_aes_256_cbc();
     case NID_des_ede3_cbc:
         return EVP_des_ede3_cbc();
+    case NID_des_cbc:
+        return legacy ? EVP_des_cbc() : NULL;
     default:
         return NULL;
     }
 }
 
-const scep_err *scep_algorithm_cipher(const EVP_CIPHER **out, const X509_ALGOR *cipher,
+const scep_err *scep_algorithm_cipher(const EVP_CIPHER **out, const X509_ALGOR *cipher, bool legacy,
                                       apr_pool_t *p)
 {
-    const EVP_CIPHER *found = cipher_of(OBJ_obj2nid(algorithm_oid(cipher)));
+    int nid = OBJ_obj2nid(algorithm_oid(cipher));
+    const EVP_CIPHER *found = cipher_of(nid, legacy);
     const void *iv;
     int type;
 
     if (!found)
-        return scep_fail(p, BAD_ALG, "content cipher %s is not accepted: " SAY_CIPHER,
-                         algorithm_name(cipher, p));
+        return scep_fail(p, BAD_ALG, "content cipher %s is not accepted: " SAY_CIPHER "%s",
+                         algorithm_name(cipher, p), nid == NID_des_cbc ? SAY_LEGACY : "");
     X509_ALGOR_get0(NULL, &type, &iv, cipher);
     if (type != V_ASN1_OCTET_STRING || ASN1_STRING_length(iv) != EVP_CIPHER_get_iv_length(found))
         return scep_fail(p, BAD_ALG, "content cipher %s came without an IV of %d bytes",

@@ -1,6 +1,7 @@
 /*
  * Which digests, signatures, ciphers, key transports and keys are accepted, and nothing else:
- * the allow-list of RFC 8894 2.9. Private to the library.
+ * the allow-list of RFC 8894 2.9, and the verification of what it lets pass. Private to the
+ * library.
  */
 #ifndef SCEP_ALGORITHM_H
 #define SCEP_ALGORITHM_H
@@ -14,19 +15,37 @@ typedef struct scep_mask {
     const EVP_MD *mask; /* of MGF1 */
 } scep_mask;
 
-/** SHA-1/224/256/384/512. @param least smallest output in bits; 0: any of them
+/* How a SignerInfo is signed. */
+typedef struct scep_scheme {
+    int key_type; /* EVP_PKEY_RSA or EVP_PKEY_EC: what verifies it */
+    const EVP_MD *digest;
+    scep_mask pss; /* digests NULL: not RSA-PSS */
+    int salt_length;
+} scep_scheme;
+
+/** SHA-1/224/256/384/512; MD5 with @a legacy where @a least is 160 or lower.
+ *  @param least smallest output in bits; 0: any of them
  *  @return NULL, or BAD_ALG with a detail that names it and what to do */
 SCEP_MUST const scep_err *scep_algorithm_digest(const EVP_MD **out, const X509_ALGOR *digest,
-                                                int least, apr_pool_t *p);
+                                                int least, bool legacy, apr_pool_t *p);
 
-/** RSA PKCS#1 v1.5, RSA-PSS, ECDSA; digests inside obey @a least.
- *  @param key_type EVP_PKEY_RSA or EVP_PKEY_EC: what verifies it. @return NULL, or BAD_ALG */
-SCEP_MUST const scep_err *scep_algorithm_signature(int *key_type, const X509_ALGOR *signature,
-                                                   int least, apr_pool_t *p);
+/** RSA PKCS#1 v1.5, RSA-PSS (never with MD5, its digest that of @a digest, trailer field 1),
+ *  ECDSA. @param digest, signature a SignerInfo's digestAlgorithm and signatureAlgorithm; digests
+ *  in both obey @a least. @return NULL, or BAD_ALG; out->digest is set once it was acceptable */
+SCEP_MUST const scep_err *scep_algorithm_signature(scep_scheme *out, const X509_ALGOR *digest,
+                                                   const X509_ALGOR *signature, int least,
+                                                   bool legacy, apr_pool_t *p);
 
-/** AES-128/192/256-CBC and 3DES with an IV of their size. @return NULL, or BAD_ALG */
-SCEP_MUST const scep_err *scep_algorithm_cipher(const EVP_CIPHER **out, const X509_ALGOR *cipher,
+/** Verify @a signature over @a what.
+ *  @return NULL; BAD_ALG: the key is of another kind; BAD_MESSAGE: it does not verify; INTERNAL */
+SCEP_MUST const scep_err *scep_algorithm_verify(const scep_scheme *scheme, EVP_PKEY *key,
+                                                scep_bytes what, scep_bytes signature,
                                                 apr_pool_t *p);
+
+/** AES-128/192/256-CBC and 3DES with an IV of their size; single DES with @a legacy.
+ *  @return NULL, or BAD_ALG */
+SCEP_MUST const scep_err *scep_algorithm_cipher(const EVP_CIPHER **out, const X509_ALGOR *cipher,
+                                                bool legacy, apr_pool_t *p);
 
 /** RSA PKCS#1 v1.5 and OAEP. @param oaep digests NULL: PKCS#1 v1.5. @return NULL, or BAD_ALG */
 SCEP_MUST const scep_err *scep_algorithm_transport(scep_mask *oaep, const X509_ALGOR *transport,

@@ -261,12 +261,10 @@ const scep_err *scep_ca_client_identities(scep_wire_identities *out, scep_ca_cli
     return scep_wire_get_identities(out, c.body, p);
 }
 
-const scep_err *scep_ca_client_enrol(scep_wire_verdict *out, scep_ca_client *client,
-                                     const scep_wire_enrol *request, apr_pool_t *p)
+const scep_err *scep_ca_client_verdict(scep_wire_verdict *out, scep_ca_client *client,
+                                       scep_bytes frame, apr_pool_t *p)
 {
-    call c = {
-        scep_wire_put_enrol(SCEP_VERB_ENROL, request, p), SCEP_VERB_VERDICT, true, { NULL, 0 }
-    };
+    call c = { frame, SCEP_VERB_VERDICT, true, { NULL, 0 } };
 
     SCEP_TRY(make_call(client, &c, p));
     SCEP_TRY(refusal(&c, p));

@@ -33,16 +33,16 @@ SCEP_API void scep_ca_client_leave(scep_ca_client *client);
  * Each call, after scep_ca_client_enter(): @param p where the answer lives.
  * @return NULL and the answer; UNAVAILABLE: scep-ca is away, busy or too slow (nothing is known of
  *         the outcome; an enrolment may be repeated safely); or the code scep-ca refused with.
- * enrol and identities are repeated once where a kept or new connection breaks: they are
+ * verdict and identities are repeated once where a kept or new connection breaks: what they ask is
  * idempotent. mint is sent once only.
  */
 SCEP_API SCEP_MUST const scep_err *scep_ca_client_identities(scep_wire_identities *out,
                                                              scep_ca_client *client,
                                                              const char *endpoint, apr_pool_t *p);
-SCEP_API SCEP_MUST const scep_err *scep_ca_client_enrol(scep_wire_verdict *out,
-                                                        scep_ca_client *client,
-                                                        const scep_wire_enrol *request,
-                                                        apr_pool_t *p);
+/** @param frame of ENROL, RENEW, POLL or FIND */
+SCEP_API SCEP_MUST const scep_err *scep_ca_client_verdict(scep_wire_verdict *out,
+                                                          scep_ca_client *client, scep_bytes frame,
+                                                          apr_pool_t *p);
 SCEP_API SCEP_MUST const scep_err *scep_ca_client_mint(scep_wire_minted *out,
                                                        scep_ca_client *client,
                                                        const scep_wire_mint *request,

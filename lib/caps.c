@@ -1,16 +1,16 @@
 /* What GetCACaps says. */
 #include "caps.h"
 
-#define CIPHERS_AND_TRANSPORT "AES\nDES3\nPOSTPKIOperation\nSCEPStandard"
+#include <apr_strings.h>
 
-const char *scep_caps_text(const scep_accept *accept)
+const char *scep_caps_text(const scep_accept *accept, bool renewal, bool next, apr_pool_t *p)
 {
-    /* RFC 8894 3.5.2: a client takes the best that is listed, so what is refused is not listed */
-    if (accept->minimum_hash_bits <= 160)
-        return CIPHERS_AND_TRANSPORT "\nSHA-1\nSHA-256\nSHA-384\nSHA-512";
-    if (accept->minimum_hash_bits <= 256)
-        return CIPHERS_AND_TRANSPORT "\nSHA-256\nSHA-384\nSHA-512";
-    if (accept->minimum_hash_bits <= 384)
-        return CIPHERS_AND_TRANSPORT "\nSHA-384\nSHA-512";
-    return CIPHERS_AND_TRANSPORT "\nSHA-512";
+    int least = accept->minimum_hash_bits;
+
+    /* RFC 8894 3.5.2: a client takes the best that is listed, so what is refused is not listed.
+     * SCEPStandard promises SHA-256 among others. */
+    return apr_pstrcat(p, "AES\nDES3", next ? "\nGetNextCACert" : "", "\nPOSTPKIOperation",
+                       renewal ? "\nRenewal" : "", least <= 256 ? "\nSCEPStandard" : "",
+                       least <= 160 ? "\nSHA-1" : "", least <= 256 ? "\nSHA-256" : "",
+                       least <= 384 ? "\nSHA-384" : "", "\nSHA-512", NULL);
 }

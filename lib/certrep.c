@@ -1,7 +1,7 @@
 /* A reply: CertRep. RFC 8894 3.3.2. */
 #include "certrep.h"
 #include "algorithm.h"
-#include "certs.h"
+#include "legacy.h"
 #include "oid.h"
 
 #include <apr_strings.h>
@@ -15,6 +15,9 @@
 #define PENDING "3"
 
 enum { NONCE_LENGTH = 16, TEXT_MOST = 255 };
+
+/* Of PBKDF2, in front of a challenge: some milliseconds for either side. */
+enum { PASSWORD_ROUNDS = 10000 };
 
 static bool add_attribute(CMS_SignerInfo *si, scep_oid_name name, int type, scep_bytes value)
 {
@@ -63,8 +66,11 @@ static const scep_err *begin(CMS_ContentInfo **cms, CMS_SignerInfo **si, bool wi
                              const EVP_MD *digest, const scep_signer *ra, apr_pool_t *p)
 {
     unsigned flags = CMS_PARTIAL | CMS_BINARY | (with_content ? 0u : CMS_DETACHED);
+    OSSL_LIB_CTX *context = NULL;
 
-    *cms = scep_CMS_ContentInfo(p, CMS_sign(NULL, NULL, NULL, NULL, flags));
+    if (EVP_MD_is_a(digest, SN_md5))
+        SCEP_TRY(scep_legacy(&context, p));
+    *cms = scep_CMS_ContentInfo(p, CMS_sign_ex(NULL, NULL, NULL, NULL, flags, context, NULL));
     *si = *cms ? CMS_add1_signer(*cms, ra->cert, ra->key, digest, flags | CMS_NOSMIMECAP) : NULL;
     return *si ? NULL : scep_fail(p, INTERNAL, "the RA cannot sign a reply");
 }
@@ -75,19 +81,10 @@ static const scep_err *finish(scep_bytes *out, CMS_ContentInfo *cms, scep_bytes 
 {
     BIO *data = scep_BIO(
         p, BIO_new_mem_buf(content.len ? content.data : (const void *)"", (int)content.len));
-    unsigned char *der, *to;
-    int len;
 
     if (!data || !CMS_final(cms, data, NULL, CMS_BINARY))
         return scep_fail(p, INTERNAL, "a reply cannot be signed");
-    len = i2d_CMS_ContentInfo(cms, NULL);
-    if (len <= 0)
-        return scep_fail(p, INTERNAL, "a reply cannot be encoded");
-    der = to = apr_palloc(p, (size_t)len);
-    if (i2d_CMS_ContentInfo(cms, &to) != len)
-        return scep_fail(p, INTERNAL, "a reply cannot be encoded");
-    *out = (scep_bytes){ der, (size_t)len };
-    return NULL;
+    return scep_cms_der(out, cms, p);
 }
 
 /* The same padding and digests as the request: what the client wrote it can read. */
@@ -103,57 +100,93 @@ static const scep_err *mirror_transport(CMS_RecipientInfo *to, const scep_mask *
 }
 
 /* RFC 8894 3.1: to the certificate that signed the request, whatever it is otherwise worth. */
-static const scep_err *encrypt(scep_bytes *out, const scep_message *request, scep_bytes content,
-                               apr_pool_t *p)
+static const scep_err *to_signer(CMS_ContentInfo *cms, const scep_message *request, apr_pool_t *p)
 {
-    BIO *data = scep_BIO(p, BIO_new_mem_buf(content.data, (int)content.len));
-    CMS_ContentInfo *cms =
-        scep_CMS_ContentInfo(p, CMS_encrypt(NULL, NULL, request->cipher, CMS_PARTIAL | CMS_BINARY));
-    CMS_RecipientInfo *to = NULL;
-    unsigned char *der, *end;
+    CMS_RecipientInfo *to;
     X509_ALGOR *transport;
     scep_mask oaep;
-    int len;
 
     if (!CMS_RecipientInfo_ktri_get0_algs(request->recipient, NULL, NULL, &transport))
         return scep_fail(p, INTERNAL, "a request's key transport is unknown");
     SCEP_TRY(scep_algorithm_transport(&oaep, transport, p));
-    if (cms)
-        to = CMS_add1_recipient_cert(cms, request->signer, oaep.digest ? CMS_KEY_PARAM : 0);
-    if (!to || !data)
+    to = CMS_add1_recipient_cert(cms, request->signer, oaep.digest ? CMS_KEY_PARAM : 0);
+    if (!to)
         return scep_fail(p, INTERNAL, "a reply cannot be encrypted to the request's signer");
-    if (oaep.digest)
-        SCEP_TRY(mirror_transport(to, &oaep, p));
-    if (!CMS_final(cms, data, NULL, CMS_BINARY))
-        return scep_fail(p, INTERNAL, "a reply cannot be encrypted");
-    len = i2d_CMS_ContentInfo(cms, NULL);
-    if (len <= 0)
-        return scep_fail(p, INTERNAL, "a reply's envelope cannot be encoded");
-    der = end = apr_palloc(p, (size_t)len);
-    if (i2d_CMS_ContentInfo(cms, &end) != len)
-        return scep_fail(p, INTERNAL, "a reply's envelope cannot be encoded");
-    *out = (scep_bytes){ der, (size_t)len };
-    return NULL;
+    return oaep.digest ? mirror_transport(to, &oaep, p) : NULL;
 }
 
-const scep_err *scep_certrep_success(scep_bytes *out, const scep_message *request,
-                                     const STACK_OF(X509) * certs, const scep_signer *ra,
-                                     apr_pool_t *p)
+/* RFC 8894 3.1: to whoever knows the challenge. */
+static const scep_err *to_challenge(CMS_ContentInfo *cms, scep_bytes challenge, apr_pool_t *p)
 {
-    scep_bytes list, envelope;
+    unsigned char *copy = OPENSSL_memdup(challenge.data, challenge.len);
+    CMS_RecipientInfo *to = NULL;
+
+    /* given in a second step: of the first one nobody can tell whether it took it when it fails */
+    if (copy)
+        to = CMS_add0_recipient_password(cms, PASSWORD_ROUNDS, NID_id_alg_PWRI_KEK, NID_undef, NULL,
+                                         0, NULL);
+    if (to && CMS_RecipientInfo_set0_password(to, copy, (ossl_ssize_t)challenge.len))
+        return NULL;
+    OPENSSL_clear_free(copy, challenge.len);
+    return scep_fail(p, INTERNAL, "a reply cannot be encrypted by the challenge");
+}
+
+static const scep_err *encrypt(scep_bytes *out, const scep_message *request, scep_bytes content,
+                               scep_bytes challenge, apr_pool_t *p)
+{
+    unsigned flags = CMS_PARTIAL | CMS_BINARY;
+    BIO *data = scep_BIO(p, BIO_new_mem_buf(content.data, (int)content.len));
+    CMS_ContentInfo *cms = scep_CMS_ContentInfo(
+        p, CMS_encrypt_ex(NULL, NULL, request->cipher, flags, request->context, NULL));
+
+    if (!data || !cms)
+        return scep_fail(p, INTERNAL, "a reply's envelope cannot be made");
+    /* of an EC certificate CMS_add1_recipient_cert() would make a key agreement by itself, which
+     * no SCEP client understands */
+    if (EVP_PKEY_get_base_id(request->signer_key) == EVP_PKEY_RSA)
+        SCEP_TRY(to_signer(cms, request, p));
+    else
+        SCEP_TRY(to_challenge(cms, challenge, p));
+    if (!CMS_final(cms, data, NULL, CMS_BINARY))
+        return scep_fail(p, INTERNAL, "a reply cannot be encrypted");
+    return scep_cms_der(out, cms, p);
+}
+
+/* @param list a degenerate SignedData */
+static const scep_err *success(scep_bytes *out, const scep_message *request, scep_bytes list,
+                               scep_bytes challenge, const scep_signer *ra, apr_pool_t *p)
+{
     CMS_ContentInfo *cms;
+    scep_bytes envelope;
     CMS_SignerInfo *si;
 
-    /* CMS would take an EC key too, with a key agreement that no SCEP client understands */
-    if (EVP_PKEY_get_base_id(request->signer_key) != EVP_PKEY_RSA)
+    if (EVP_PKEY_get_base_id(request->signer_key) != EVP_PKEY_RSA && !challenge.len)
         return scep_fail(p, BAD_ALG,
-                         "the request's signer key is not RSA, so no reply can be encrypted to "
-                         "it: have the client use an RSA key");
-    SCEP_TRY(scep_certs_degenerate(&list, certs, p));
-    SCEP_TRY(encrypt(&envelope, request, list, p));
+                         "the request's signer key is not RSA and there is no challenge, so no "
+                         "reply can be encrypted: have the client use an RSA key, or a challenge");
+    SCEP_TRY(encrypt(&envelope, request, list, challenge, p));
     SCEP_TRY(begin(&cms, &si, true, request->digest, ra, p));
     SCEP_TRY(add_attributes(si, request, SUCCESS, p));
     return finish(out, cms, envelope, p);
+}
+
+const scep_err *scep_certrep_success(scep_bytes *out, const scep_message *request,
+                                     const STACK_OF(X509) * certs, scep_bytes challenge,
+                                     const scep_signer *ra, apr_pool_t *p)
+{
+    scep_bytes list;
+
+    SCEP_TRY(scep_certs_degenerate(&list, certs, p));
+    return success(out, request, list, challenge, ra, p);
+}
+
+const scep_err *scep_certrep_crl(scep_bytes *out, const scep_message *request, scep_bytes crl_der,
+                                 scep_bytes challenge, const scep_signer *ra, apr_pool_t *p)
+{
+    scep_bytes list;
+
+    SCEP_TRY(scep_certs_degenerate_crl(&list, crl_der, p));
+    return success(out, request, list, challenge, ra, p);
 }
 
 const scep_err *scep_certrep_failure(scep_bytes *out, const scep_message *request, int fail_info,

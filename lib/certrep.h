@@ -1,28 +1,42 @@
 /*
  * A reply: CertRep. RFC 8894 3.3.2. The keys are handed in; nothing here loads or keeps one.
+ *
+ * Every reply copies the request's transactionID and senderNonce (where it has one) and carries
+ * a fresh senderNonce; its signer's certificate is sent along.
  */
 #ifndef SCEP_CERTREP_H
 #define SCEP_CERTREP_H
 
+#include "certs.h"
 #include "message.h"
 
-/** Who signs. */
-typedef struct scep_signer {
-    X509 *cert;
-    EVP_PKEY *key;
-} scep_signer;
-
 /**
- * SUCCESS: @a certs (leaf first) in a degenerate SignedData, encrypted to the request's signer
- * certificate with the request's cipher, signed with the request's digest (Q-40, Q-90).
+ * SUCCESS: @a certs (leaf first) in a degenerate SignedData, encrypted with the request's cipher
+ * and signed with the request's digest (Q-40). DES and MD5, which only a request accepted with
+ * SCEPLegacyAlgorithms has, are mirrored too.
+ *
+ * To whom (RFC 8894 3.1): a request signed by an RSA key is answered by key transport to the
+ * certificate that signed it, with PKCS#1 v1.5 or OAEP as the request has it. Any other key
+ * cannot receive that; its reply is encrypted by a password (RFC 3211), the challenge, whose
+ * UTF-8 bytes are used as they are. Key agreement, which no SCEP client expects, is never used.
  * @param request one that scep_message_open() accepted
- * @return NULL; BAD_ALG where the request's signer key cannot receive key transport (not RSA);
+ * @param challenge of the request's CSR; len 0: none
+ * @return NULL; BAD_ALG where the request's signer key is not RSA and there is no challenge;
  *         INTERNAL
  */
-SCEP_API SCEP_MUST const scep_err *scep_certrep_success(scep_bytes *out,
-                                                        const scep_message *request,
-                                                        const STACK_OF(X509) * certs,
-                                                        const scep_signer *ra, apr_pool_t *p);
+SCEP_API SCEP_MUST const scep_err *
+scep_certrep_success(scep_bytes *out, const scep_message *request, const STACK_OF(X509) * certs,
+                     scep_bytes challenge, const scep_signer *ra, apr_pool_t *p);
+
+/**
+ * SUCCESS to a GetCRL: the one CRL and no certificate (RFC 8894 3.3.2.1, draft-23 3.2.2.1),
+ * otherwise as scep_certrep_success().
+ * @param crl_der one CRL to the last byte
+ * @return NULL; BAD_ALG as above; INTERNAL, also where @a crl_der is no CRL
+ */
+SCEP_API SCEP_MUST const scep_err *scep_certrep_crl(scep_bytes *out, const scep_message *request,
+                                                    scep_bytes crl_der, scep_bytes challenge,
+                                                    const scep_signer *ra, apr_pool_t *p);
 
 /**
  * FAILURE: no content (RFC 8894 3.3.2.2), a fresh senderNonce, transactionID and nonce of the

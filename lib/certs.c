@@ -1,34 +1,104 @@
-/* Certificates in lists: PEM files in, degenerate SignedData out. */
+/* Certificates in lists: PEM files in, SignedData out. */
 #include "certs.h"
 
 #include <apr_strings.h>
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <stdbool.h>
 
-const scep_err *scep_certs_degenerate(scep_bytes *out, const STACK_OF(X509) * certs, apr_pool_t *p)
+/* RFC 8894 3.4: no content, no signer. PKCS7_*, because CMS_* sorts the set. */
+static PKCS7 *degenerate(apr_pool_t *p)
 {
     PKCS7 *list = scep_PKCS7(p, PKCS7_new());
-    unsigned char *der = NULL;
-    int len;
 
     if (!list || !PKCS7_set_type(list, NID_pkcs7_signed) ||
         !PKCS7_content_new(list, NID_pkcs7_data) || !PKCS7_set_detached(list, 1))
-        return scep_fail(p, INTERNAL, "a certificate list cannot be made");
-    for (int i = 0; i < sk_X509_num(certs); i++) {
-        if (!PKCS7_add_certificate(list, sk_X509_value(certs, i)))
-            return scep_fail(p, INTERNAL, "a certificate cannot be put into a list");
-    }
-    len = i2d_PKCS7(list, NULL);
+        return NULL;
+    return list;
+}
+
+static const scep_err *degenerate_der(scep_bytes *out, PKCS7 *list, apr_pool_t *p)
+{
+    int len = i2d_PKCS7(list, NULL);
+    unsigned char *der = NULL;
+
     if (len > 0) {
         unsigned char *to = der = apr_palloc(p, (size_t)len);
 
         len = i2d_PKCS7(list, &to);
     }
     if (len <= 0)
-        return scep_fail(p, INTERNAL, "a certificate list cannot be encoded");
+        return scep_fail(p, INTERNAL, "a degenerate SignedData cannot be encoded");
     *out = (scep_bytes){ der, (size_t)len };
     return NULL;
+}
+
+const scep_err *scep_certs_degenerate(scep_bytes *out, const STACK_OF(X509) * certs, apr_pool_t *p)
+{
+    PKCS7 *list = degenerate(p);
+
+    if (!list)
+        return scep_fail(p, INTERNAL, "a certificate list cannot be made");
+    for (int i = 0; i < sk_X509_num(certs); i++) {
+        if (!PKCS7_add_certificate(list, sk_X509_value(certs, i)))
+            return scep_fail(p, INTERNAL, "a certificate cannot be put into a list");
+    }
+    return degenerate_der(out, list, p);
+}
+
+const scep_err *scep_certs_degenerate_crl(scep_bytes *out, scep_bytes crl_der, apr_pool_t *p)
+{
+    const unsigned char *at = crl_der.data;
+    PKCS7 *list = degenerate(p);
+    X509_CRL *crl = NULL;
+
+    if (crl_der.len && crl_der.len <= INT_MAX)
+        crl = scep_X509_CRL(p, d2i_X509_CRL(NULL, &at, (long)crl_der.len));
+    if (!crl || at != crl_der.data + crl_der.len)
+        return scep_fail(p, INTERNAL, "not one CRL of %lu bytes", (unsigned long)crl_der.len);
+    if (!list || !PKCS7_add_crl(list, crl))
+        return scep_fail(p, INTERNAL, "a CRL cannot be put into a degenerate SignedData");
+    return degenerate_der(out, list, p);
+}
+
+/* A set: the signer's certificate is in it already, and chains may share their root. */
+static const scep_err *add_once(CMS_ContentInfo *cms, const STACK_OF(X509) * certs,
+                                const X509 *signer, apr_pool_t *p)
+{
+    for (int i = 0; i < sk_X509_num(certs); i++) {
+        X509 *cert = sk_X509_value(certs, i);
+        bool known = !X509_cmp(cert, signer);
+
+        for (int k = 0; k < i && !known; k++)
+            known = !X509_cmp(cert, sk_X509_value(certs, k));
+        if (!known && !CMS_add1_cert(cms, cert))
+            return scep_fail(p, INTERNAL, "a certificate cannot be put beside a signature");
+    }
+    return NULL;
+}
+
+const scep_err *scep_certs_next(scep_bytes *out, const STACK_OF(X509) * next,
+                                const scep_signer *signer, const EVP_MD *digest, apr_pool_t *p)
+{
+    unsigned flags = CMS_PARTIAL | CMS_BINARY;
+    CMS_ContentInfo *cms;
+    scep_bytes list;
+    BIO *content;
+
+    if (sk_X509_num(next) <= 0)
+        return scep_fail(p, INTERNAL, "there is no next CA to announce");
+    SCEP_TRY(scep_certs_degenerate(&list, next, p));
+    content = scep_BIO(p, BIO_new_mem_buf(list.data, (int)list.len));
+    cms = scep_CMS_ContentInfo(p, CMS_sign(NULL, NULL, NULL, NULL, flags));
+    /* CMS_add1_signer() also refuses a key that is not the certificate's */
+    if (!cms || !content ||
+        !CMS_add1_signer(cms, signer->cert, signer->key, digest, flags | CMS_NOSMIMECAP))
+        return scep_fail(p, INTERNAL, "the RA cannot sign for the next CA");
+    SCEP_TRY(add_once(cms, next, signer->cert, p));
+    if (!CMS_final(cms, content, NULL, CMS_BINARY))
+        return scep_fail(p, INTERNAL, "the next CA's certificates cannot be signed");
+    return scep_cms_der(out, cms, p);
 }
 
 static const scep_err *read_all(STACK_OF(X509) * certs, BIO *file, const char *path, apr_pool_t *p)
@@ -85,6 +155,22 @@ const scep_err *scep_cert_der(scep_bytes *out, const X509 *cert, apr_pool_t *p)
     }
     if (len <= 0)
         return scep_fail(p, INTERNAL, "a certificate cannot be encoded");
+    *out = (scep_bytes){ der, (size_t)len };
+    return NULL;
+}
+
+const scep_err *scep_cms_der(scep_bytes *out, const CMS_ContentInfo *cms, apr_pool_t *p)
+{
+    int len = i2d_CMS_ContentInfo(cms, NULL);
+    unsigned char *der = NULL;
+
+    if (len > 0) {
+        unsigned char *to = der = apr_palloc(p, (size_t)len);
+
+        len = i2d_CMS_ContentInfo(cms, &to);
+    }
+    if (len <= 0)
+        return scep_fail(p, INTERNAL, "a CMS structure cannot be encoded");
     *out = (scep_bytes){ der, (size_t)len };
     return NULL;
 }

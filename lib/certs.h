@@ -1,9 +1,15 @@
-/* Certificates in lists: PEM files in, degenerate SignedData out. */
+/* Certificates in lists: PEM files in, SignedData out. Degenerate ones: RFC 8894 3.4. */
 #ifndef SCEP_CERTS_H
 #define SCEP_CERTS_H
 
 #include "bytes.h"
 #include "own.h"
+
+/** Who signs. */
+typedef struct scep_signer {
+    X509 *cert;
+    EVP_PKEY *key;
+} scep_signer;
 
 /**
  * A degenerate SignedData (no signer, no content; RFC 8894 3.4) of @a certs in the given order.
@@ -11,6 +17,24 @@
  */
 SCEP_API SCEP_MUST const scep_err *
 scep_certs_degenerate(scep_bytes *out, const STACK_OF(X509) * certs, apr_pool_t *p);
+
+/** A degenerate SignedData of one CRL and no certificate, which is what GetCRL gives.
+ *  @param crl_der one CRL to the last byte. @return NULL, or INTERNAL where it is none */
+SCEP_API SCEP_MUST const scep_err *scep_certs_degenerate_crl(scep_bytes *out, scep_bytes crl_der,
+                                                             apr_pool_t *p);
+
+/**
+ * The body of GetNextCACert (RFC 8894 4.7.1): a SignedData whose content is a degenerate
+ * SignedData of @a next, in that order. The same certificates stand in the outer set beside the
+ * signer's, where some clients look for them (Q-43). It is never made without a signature: the
+ * roll-over is believed for it alone.
+ * @param next the next CA's certificate, its chain, and the next RA's certificates; not empty
+ * @param signer the current RA (or CA): whose certificate GetCACert gives
+ * @return NULL, or INTERNAL
+ */
+SCEP_API SCEP_MUST const scep_err *scep_certs_next(scep_bytes *out, const STACK_OF(X509) * next,
+                                                   const scep_signer *signer, const EVP_MD *digest,
+                                                   apr_pool_t *p);
 
 /** Read all certificates of a PEM file. @param out never empty; certificates and stack belong to
  *  @a p. @return NULL, or CONFIG naming the file and what is wrong */
@@ -22,6 +46,10 @@ SCEP_API SCEP_MUST const scep_err *scep_cert_der(scep_bytes *out, const X509 *ce
 
 /** The certificate of @a der, all of it. @return NULL, or INTERNAL */
 SCEP_API SCEP_MUST const scep_err *scep_cert_read(X509 **out, scep_bytes der, apr_pool_t *p);
+
+/** DER of a finished CMS structure. @return NULL, or INTERNAL */
+SCEP_API SCEP_MUST const scep_err *scep_cms_der(scep_bytes *out, const CMS_ContentInfo *cms,
+                                                apr_pool_t *p);
 
 /** Upper-case hex of the serial number, without sign or leading zeros beyond whole bytes. */
 SCEP_API char *scep_cert_serial(const X509 *cert, apr_pool_t *p);

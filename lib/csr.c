@@ -1,13 +1,13 @@
 /* A PKCS#10 certification request and its facts. RFC 2986, RFC 8894 2.4. */
 #include "csr.h"
 #include "algorithm.h"
+#include "ber.h"
 #include "oid.h"
 
-#include <limits.h>
 #include <openssl/crypto.h>
 #include <string.h>
 
-enum { CHALLENGE_MOST = 8192, EXTENSIONS_MOST = 64 };
+enum { CSR_MOST = 65536, ATTRIBUTES_MOST = 32, CHALLENGE_MOST = 8192, EXTENSIONS_MOST = 64 };
 
 /* @param value NULL: no such attribute */
 static const scep_err *find_attribute(const ASN1_TYPE **value, const X509_REQ *req,
@@ -172,20 +172,34 @@ static const scep_err *hash(scep_csr *csr, apr_pool_t *p)
     return ok ? NULL : scep_fail(p, INTERNAL, "a CSR cannot be hashed");
 }
 
-const scep_err *scep_csr_read(scep_csr **out, scep_bytes der, apr_pool_t *p)
+/* One DER element within bounds and nothing else: another encoding of the same CSR would be
+ * another CSR. */
+static bool is_acceptable(scep_bytes der)
 {
-    scep_csr *csr = apr_pcalloc(p, sizeof(*csr));
     scep_cursor c = { der.data, der.len };
-    const unsigned char *at = der.data;
     scep_bytes content;
     uint8_t tag;
 
+    return der.len && der.len <= CSR_MOST && scep_cursor_der(&c, &tag, &content) && !c.left &&
+           scep_ber_is_bounded(der);
+}
+
+const scep_err *scep_csr_read(scep_csr **out, scep_bytes der, apr_pool_t *p)
+{
+    scep_csr *csr = apr_pcalloc(p, sizeof(*csr));
+    const unsigned char *at = der.data;
+
     csr->der = der;
-    /* one DER element and nothing else: another encoding of the same CSR would be another CSR */
-    if (der.len <= INT_MAX && scep_cursor_der(&c, &tag, &content) && !c.left)
+    if (is_acceptable(der))
         csr->req = scep_X509_REQ(p, d2i_X509_REQ(NULL, &at, (long)der.len));
     if (!csr->req || at != der.data + der.len)
-        return scep_fail(p, UNREADABLE, "CSR: the envelope does not hold one PKCS#10");
+        return scep_fail(p, UNREADABLE,
+                         "CSR: the envelope does not hold one PKCS#10 of at most %d "
+                         "bytes",
+                         CSR_MOST);
+    if (X509_REQ_get_attr_count(csr->req) > ATTRIBUTES_MOST)
+        return scep_fail(p, UNREADABLE, "CSR: %d attributes: %d are accepted",
+                         X509_REQ_get_attr_count(csr->req), ATTRIBUTES_MOST);
     SCEP_TRY(read_key(csr, p));
     SCEP_TRY(read_challenge(csr, p));
     SCEP_TRY(read_extensions(csr, p));

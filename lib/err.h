@@ -34,6 +34,9 @@
     X(CHALLENGE_ABSENT, 2, 200, 29, 0x80096004u, "challenge password required") \
     X(BAD_SUBJECT, 2, 200, 31, 0x80094001u, "subject name not acceptable")      \
     X(REFUSED, 2, 200, 31, 0, "request not permitted")                          \
+    X(BAD_TIME, 3, 200, 17, 0, "signing time too far off")                      \
+    X(BAD_CERT_ID, 4, 200, 31, 0, "no such certificate or request")             \
+    X(TOO_OFTEN, -1, 429, 31, 0, "too many attempts")                           \
     X(UNAVAILABLE, -1, 503, 31, 0, "try again later")                           \
     X(CONFIG, -1, 500, 2, 0, "internal error")                                  \
     X(INTERNAL, -1, 500, 2, 0, "internal error")

@@ -22,9 +22,12 @@ enum {
     SCEP_GET_CRL = 22
 };
 
-/* What an administrator accepts. */
+/* What an administrator accepts. Zeroed: everything but what legacy names. */
 typedef struct scep_accept {
     int minimum_hash_bits; /* output size of the weakest digest: 160 for SHA-1, 256 for SHA-256 */
+    bool legacy;           /* MD5 (where minimum_hash_bits is 160 or lower) and single DES too */
+    bool nonce_required;   /* a request without senderNonce is refused */
+    int clock_skew;        /* minutes that signingTime may be off; 0: it is not looked at */
 } scep_accept;
 
 typedef struct scep_message {
@@ -38,27 +41,49 @@ typedef struct scep_message {
     const EVP_CIPHER *cipher;  /* of the envelope's content; NULL until it was found acceptable */
     CMS_ContentInfo *envelope; /* EnvelopedData with exactly one key-transport recipient */
     CMS_RecipientInfo *recipient; /* that one; belongs to the envelope */
+    OSSL_LIB_CTX *context; /* of the envelope and of an envelope in reply: for CMS_encrypt_ex() and
+                              its like. NULL: OpenSSL's own; single DES lives in a private one */
+    /* What a proof of renewal (proof.h) is made of. */
+    CMS_SignerInfo *info;  /* NULL: the message came out of a proof */
+    scep_bytes attributes; /* signed ones as DER SET OF, as they are signed; empty as above */
+    scep_bytes content;    /* eContent */
 } scep_message;
 
 /**
  * Take a request apart and verify its signature.
+ *
+ * Allow-list: SHA-1/224/256/384/512 down to accept->minimum_hash_bits; RSA PKCS#1 v1.5, RSA-PSS
+ * (its digest that of the message, trailer field 1) and ECDSA signatures; RSA keys of 1024 to 8192
+ * bits, EC on P-256, P-384 and P-521; AES-128/192/256-CBC and 3DES; RSA PKCS#1 v1.5 and OAEP key
+ * transport. With accept->legacy also MD5 (not in RSA-PSS or OAEP) and single DES, which are
+ * computed in a library context of their own: the process's OpenSSL never learns them. It is
+ * checked before the signature and before any private-key operation.
+ *
+ * Bounds, found on the bytes before OpenSSL decodes any: at most 16 certificates and 16 CRLs,
+ * elements nested at most 24 deep, tag numbers below 31, in the message and in its envelope; and at
+ * most 64 signed attributes.
+ *
+ * Not checked: validity time, key usage and self-signature quality of the signer's certificate,
+ * which mean nothing in SCEP (draft-23 8.6); the form of the transactionID (draft-23 8.4); whether
+ * the service serves the message type.
+ *
  * @param out the message, in @a p. Set even together with an error once the transactionID was
  *        read: such a request is answered by a signed FAILURE. NULL with an error: not answerable
  * @param der bytes from the network; BER is accepted; must live as long as @a p
  * @return NULL, or
- *   UNDECODABLE  not a CMS SignedData, bytes behind it, no signer or several, no signed
- *                attributes, no usable transactionID (*out is NULL)
+ *   UNDECODABLE  not a CMS SignedData, bytes behind it, beyond the bounds, no signer or several,
+ *                no signed attributes, no usable transactionID (*out is NULL)
  *   BAD_REQUEST  messageType missing, doubled, not a PrintableString, not decimal or not defined
- * for a request; senderNonce doubled or over 64 bytes; eContent missing or not data; the content is
- * not an EnvelopedData with one key-transport recipient BAD_ALG      a digest, signature, cipher or
- * key transport outside the allow-list (the detail names it and what to do) BAD_MESSAGE  signer
- * certificate not sent, or the signature does not verify Allow-list: SHA-1/224/256/384/512 down to
- * accept->minimum_hash_bits; RSA PKCS#1 v1.5, RSA-PSS and ECDSA signatures, RSA keys of 1024 to
- * 8192 bits; AES-128/192/256-CBC and 3DES; RSA PKCS#1 v1.5 and OAEP key transport. It is checked
- * before the signature and before any private-key operation. The message type is returned as sent
- * when it is one of 17, 19, 20, 21, 22; whether the service serves it is the caller's business. Not
- * checked: validity time, key usage and self-signature quality of the signer certificate, which
- * mean nothing in SCEP (draft-23 8.6).
+ *                for a request; senderNonce doubled, over 64 bytes or, if required, missing;
+ *                eContent missing or not data; the content is not an EnvelopedData, within the
+ *                bounds, with one key-transport recipient
+ *   BAD_TIME     with accept->clock_skew: signingTime is further off, doubled or no time. One that
+ *                is missing is no fault: RFC 8894 does not ask for it
+ *   BAD_ALG      a digest, signature, cipher or key transport outside the allow-list (the detail
+ *                names it and what to do); an AuthEnvelopedData
+ *   BAD_MESSAGE  the signer's certificate was not sent, the signature does not verify, the
+ *                messageDigest is not the content's, or the attribute contentType is there and is
+ * not data INTERNAL     with accept->legacy: OpenSSL came without its legacy provider
  */
 SCEP_API SCEP_MUST const scep_err *scep_message_open(scep_message **out, scep_bytes der,
                                                      const scep_accept *accept, apr_pool_t *p);

@@ -31,6 +31,7 @@
     X(GENERAL_NAMES)    \
     X(PKCS7)            \
     X(X509)             \
+    X(X509_CRL)         \
     X(X509_EXTENSIONS)  \
     X(X509_NAME)        \
     X(X509_REQ)         \

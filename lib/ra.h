@@ -14,21 +14,42 @@ typedef struct scep_ra {
 } scep_ra;
 
 /**
- * Check that two pairs make an RA under @a ca.
+ * Check that two pairs make an RA under @a ca, whatever the date is.
  * @param ca the issuing CA's certificate
  * @return NULL, or CONFIG: a key does not belong to its certificate; a key usage is missing
  *         (digitalSignature to sign, keyEncipherment to decrypt); the decryption key is not RSA
- *         of at least 2048 bits; a key is the CA's own; not signed by @a ca; not valid now
+ *         of at least 2048 bits; a key is the CA's own; not signed by @a ca
  * The pairs are not copied and must live as long as @a ra.
  */
 SCEP_API SCEP_MUST const scep_err *scep_ra_check(const scep_ra *ra, X509 *ca, apr_pool_t *p);
 
+/** Are both certificates valid now? @return NULL, or CONFIG: expired, or not valid yet */
+SCEP_API SCEP_MUST const scep_err *scep_ra_check_dates(const scep_ra *ra, apr_pool_t *p);
+
+/**
+ * The RA that a request is encrypted to. The recipient is looked for, in the whole list each time,
+ *   1. as a decryption certificate, by issuer and serial number or by key identifier;
+ *   2. likewise as a signing certificate with an RSA key: some clients take the other one of two
+ *      RA certificates (Q-53);
+ *   3. as a certificate of that serial number, where the issuer's name is written in another
+ *      order or encoding (Q-54).
+ * Certificates are enough for it: the private keys may be NULL.
+ * @param list the current RA first, then a next one and former ones that still open requests
+ * @param message may be one that was refused before its recipient was found: that is nobody's
+ * @return NULL: none of them. The envelope of an accepted message is then given to the first RA's
+ * scep_ra_decrypt() nevertheless, which costs what a failed decryption costs
+ */
+SCEP_API const scep_ra *scep_ra_pick(const scep_ra *const *list, int n,
+                                     const scep_message *message);
+
 /**
  * Open the envelope of a verified request: the first private-key operation of an enrolment.
- * The certificate is always given to CMS_decrypt, so that a wrong RSA block gives a random
- * content key instead of an answer (million message attack, S-15).
+ * A certificate is always given to CMS_decrypt, so that a wrong RSA block gives a random
+ * content key instead of an answer (million message attack, S-15). An envelope for somebody else
+ * costs the same private operation, and then fails in the same way.
  * @param plain the messageData, wiped with @a p
- * @return NULL, or UNREADABLE: meant for another recipient, or it does not decrypt
+ * @return NULL, or UNREADABLE: meant for another recipient, or it does not decrypt; the detail
+ *         tells these two apart for the operator and nothing more
  */
 SCEP_API SCEP_MUST const scep_err *scep_ra_decrypt(scep_bytes *plain, const scep_ra *ra,
                                                    const scep_message *message, apr_pool_t *p);

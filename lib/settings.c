@@ -15,6 +15,38 @@ static const scep_setting_info rows[SCEP_SET_COUNT] = {
 #undef X
 };
 
+/*
+ * What a ClientProfile gives, where nothing is written. What such a client needs stands here even
+ * where it is the default: the preset is complete by itself, whatever the defaults become.
+ */
+static const struct {
+    const char *profile;
+    scep_setting which;
+    const char *value;
+} presets[] = {
+    /* takes the certificate alone (Q-41) and trusts the top of one chain (Q-74, Q-25); renews by a
+     * PKCSReq that the old certificate signs (Q-65) */
+    { "apple", SCEP_SET_ResponseChain, "none" },
+    { "apple", SCEP_SET_CACert, "full" },
+    { "apple", SCEP_SET_RenewalByPKCSReq, "on" },
+    /* wants the CA's certificate behind its own; renews as Apple does */
+    { "cisco", SCEP_SET_ResponseChain, "chain" },
+    { "cisco", SCEP_SET_CACert, "full" },
+    { "cisco", SCEP_SET_RenewalByPKCSReq, "on" },
+    /* takes the certificate alone (Q-41); keeps each CA in a profile of its own, so that the root
+     * does not belong to the issuing CA's */
+    { "juniper", SCEP_SET_ResponseChain, "none" },
+    { "juniper", SCEP_SET_CACert, "chain" },
+    /* looks for the root in GetCACert and shows its thumbprint, reads HRESULTs in failInfoText, and
+     * renews by 17 or 19 */
+    { "windows", SCEP_SET_Compatibility, "ndes" },
+    { "windows", SCEP_SET_FailInfoText, "on" },
+    { "windows", SCEP_SET_ResponseChain, "none" },
+    { "windows", SCEP_SET_CACert, "full" },
+    { "windows", SCEP_SET_Thumbprint, "md5" },
+    { "windows", SCEP_SET_RenewalByPKCSReq, "on" },
+};
+
 const scep_setting_info *scep_setting_describe(scep_setting which)
 {
     return &rows[which];
@@ -142,7 +174,14 @@ void scep_settings_merge(scep_settings *out, const scep_settings *base, const sc
 
 const char *scep_settings_text(const scep_settings *s, scep_setting which)
 {
-    return s->value[which] ? s->value[which] : rows[which].dflt;
+    const char *profile = s->value[SCEP_SET_ClientProfile];
+
+    if (s->value[which])
+        return s->value[which];
+    for (size_t i = 0; profile && i < sizeof(presets) / sizeof(*presets); i++)
+        if (presets[i].which == which && !strcmp(presets[i].profile, profile))
+            return presets[i].value;
+    return rows[which].dflt;
 }
 
 long scep_settings_number(const scep_settings *s, scep_setting which)

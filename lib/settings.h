@@ -49,6 +49,46 @@
       "Digest of the CA thumbprint shown on the challenge page")                                   \
     X(PasswordVDir, TEXT, HOST, "CertSrv/mscep_admin", 1, 255, "",                                 \
       "Path of the challenge page, without the leading slash; letter case is ignored")             \
+    X(ClientProfile, WORD, ENDPOINT, "none", 0, 0, "none|apple|cisco|juniper|windows",             \
+      "Preset for one kind of client: gives other settings a value where none is written")         \
+    X(LegacyAlgorithms, FLAG, ENDPOINT, "off", 0, 0, "",                                           \
+      "Accept MD5 and single DES too, for clients that know nothing better")                       \
+    X(RequireNonce, FLAG, SECTION, "off", 0, 0, "",                                                \
+      "Refuse a request without senderNonce, which RFC 8894 demands and some clients leave out")   \
+    X(SigningTime, NUMBER, SECTION, "0", 0, 1440, "",                                              \
+      "Minutes a request's signingTime may be off; 0: not looked at, devices have no clocks")      \
+    X(FailInfoText, FLAG, SECTION, "on", 0, 0, "",                                                 \
+      "Say in a few words why a request failed (failInfoText)")                                    \
+    X(CACert, WORD, SECTION, "full", 0, 0, "full|chain|ca",                                        \
+      "What GetCACert gives: RA and CA certificates up to the root, the same without the root, "   \
+      "or the issuing CA's alone")                                                                 \
+    X(CAIdentifiers, TEXT, SECTION, "", 1, 1024, "",                                               \
+      "IDENTIFIER=ENDPOINT, several with spaces between: message= of GetCACert and its like "      \
+      "chooses the endpoint; anything else there is ignored")                                      \
+    X(GetCert, FLAG, ENDPOINT, "off", 0, 0, "",                                                    \
+      "Let a holder of one of the CA's certificates fetch certificates by GetCert")                \
+    X(GetCRL, FLAG, ENDPOINT, "off", 0, 0, "",                                                     \
+      "Let a holder of one of the CA's certificates fetch the CRL by GetCRL")                      \
+    X(Renewal, FLAG, ENDPOINT, "on", 0, 0, "",                                                     \
+      "Let a valid certificate of the CA stand for a challenge in RenewalReq")                     \
+    X(RenewalByPKCSReq, FLAG, ENDPOINT, "off", 0, 0, "",                                           \
+      "A PKCSReq that is signed by a certificate of the CA is a renewal too (Apple, Cisco)")       \
+    X(DisableRenewalSubjectNameMatch, FLAG, ENDPOINT, "off", 0, 0, "",                             \
+      "Let a renewal ask for another subject or other alternative names than the certificate has") \
+    X(RenewalWindow, NUMBER, ENDPOINT, "0", 0, 3650, "",                                           \
+      "Days before a certificate's end in which it may be renewed; 0: any time")                   \
+    X(RenewalMinimumHash, WORD, ENDPOINT, "sha256", 0, 0, "sha1|sha256|sha384|sha512",             \
+      "Weakest digest accepted in a renewal's signature, which is its only authentication")        \
+    X(Approval, WORD, ENDPOINT, "off", 0, 0, "off|enrol|always",                                   \
+      "Requests wait for scepctl approve: none, those with a challenge, renewals too")             \
+    X(PendingMax, NUMBER, ENDPOINT, "1000", 1, 1000000, "", "Requests that may wait at one time")  \
+    X(PendingDays, NUMBER, ENDPOINT, "7", 1, 365, "",                                              \
+      "Days a request waits for approval before it is forgotten")                                  \
+    X(FailedMax, NUMBER, ENDPOINT, "20", 1, 1000000, "",                                           \
+      "Failed requests a minute from one address before their answer becomes 429; good ones "      \
+      "are never refused by it")                                                                   \
+    X(MintMax, NUMBER, ENDPOINT, "600", 1, 1000000, "",                                            \
+      "Challenges one user may ask for in a minute")                                               \
     X(EnforcePassword, FLAG, ENDPOINT, "on", 0, 0, "",                                             \
       "A challenge is required to enrol. Off lets anybody who reaches the server enrol")           \
     X(PasswordMax, NUMBER, ENDPOINT, "5", 1, 1000000, "", "Unused challenges kept at one time")    \
@@ -116,7 +156,14 @@ SCEP_API SCEP_MUST const scep_err *scep_settings_set(scep_settings *s, scep_sett
 SCEP_API void scep_settings_merge(scep_settings *out, const scep_settings *base,
                                   const scep_settings *add);
 
-/** The value or its default. Never NULL. */
+/**
+ * The value: what was written, wherever it came from by scep_settings_merge(); else what the
+ * ClientProfile gives; else the default. Never NULL.
+ *
+ * No profile weakens what guards issuance: LegacyAlgorithms, EnforcePassword, MinimumHash,
+ * RenewalMinimumHash, DisableRenewalSubjectNameMatch, GetCert and GetCRL are nobody's but the
+ * administrator's to change.
+ */
 SCEP_API const char *scep_settings_text(const scep_settings *s, scep_setting which);
 SCEP_API long scep_settings_number(const scep_settings *s, scep_setting which);
 SCEP_API bool scep_settings_flag(const scep_settings *s, scep_setting which);

@@ -5,15 +5,16 @@
  * A body is its fields in order: U32, U64; TEXT and BYTES with a u32 length before them; LIST: a
  * u32 count and that many structures. A body must be used up to its last byte. TEXT holds no NUL.
  *
- * Two channels speak it: the control channel (httpd's parent and the scep-ca it started) and the
- * workers' socket. A peer that breaks the rules is disconnected; it never ends the process.
+ * Three channels speak it: the control channel (httpd's parent and the scep-ca it started), the
+ * workers' socket, and the ctl socket of scepctl. A peer that breaks the rules is disconnected; it
+ * never ends the process.
  */
 #ifndef SCEP_WIRE_H
 #define SCEP_WIRE_H
 
 #include "bytes.h"
 
-#define SCEP_WIRE_VERSION 1
+#define SCEP_WIRE_VERSION 2
 #define SCEP_WIRE_HEADER 12
 #define SCEP_WIRE_MAX (2u << 20)
 #define SCEP_WIRE_SECRET 32 /* bytes of a secret that opens a verb */
@@ -29,13 +30,27 @@ typedef enum scep_verb {
     SCEP_VERB_HELLO,  /* scep_wire_hello, first on a connection */
     SCEP_VERB_BUNDLE, /* scep_wire_endpoint_name; needs the enrol secret */
     SCEP_VERB_ENROL,  /* scep_wire_enrol; needs the enrol secret */
+    SCEP_VERB_RENEW,  /* scep_wire_renew; needs the enrol secret */
+    SCEP_VERB_POLL,   /* scep_wire_poll; needs the enrol secret */
+    SCEP_VERB_FIND,   /* scep_wire_find; needs the enrol secret */
     SCEP_VERB_MINT,   /* scep_wire_mint; needs the mint secret */
     /* workers' socket: scep-ca -> worker */
     SCEP_VERB_WELCOME,    /* empty: answers HELLO; a wrong secret is answered by closing */
     SCEP_VERB_IDENTITIES, /* scep_wire_identities: answers BUNDLE */
-    SCEP_VERB_VERDICT,    /* scep_wire_verdict: answers ENROL */
+    SCEP_VERB_VERDICT,    /* scep_wire_verdict: answers ENROL, RENEW, POLL and FIND */
     SCEP_VERB_MINTED,     /* scep_wire_minted: answers MINT */
-    SCEP_VERB_REFUSED     /* scep_wire_refused: unknown verb, endpoint, or not permitted */
+    SCEP_VERB_REFUSED,    /* scep_wire_refused: unknown verb, endpoint, or not permitted */
+    /* ctl socket: scepctl -> scep-ca; REFUSED answers them too */
+    SCEP_VERB_REQUESTS,     /* scep_wire_list: answered by REQUEST_PAGE */
+    SCEP_VERB_DECIDE,       /* scep_wire_decide: answered by DONE */
+    SCEP_VERB_CERTIFICATES, /* scep_wire_list: answered by CERTIFICATE_PAGE */
+    SCEP_VERB_REVOKE,       /* scep_wire_revoke: answered by PROGRESS, any number, and DONE */
+    SCEP_VERB_CRL,          /* scep_wire_sign_crl: answered by PROGRESS, any number, and DONE */
+    /* ctl socket: scep-ca -> scepctl */
+    SCEP_VERB_REQUEST_PAGE,     /* scep_wire_request_page */
+    SCEP_VERB_CERTIFICATE_PAGE, /* scep_wire_certificate_page */
+    SCEP_VERB_PROGRESS,         /* scep_wire_progress */
+    SCEP_VERB_DONE              /* scep_wire_done */
 } scep_verb;
 
 /* A "NAME=VALUE" of an endpoint, as in settings.h. */
@@ -52,17 +67,24 @@ typedef enum scep_verb {
  * respawn: 0 where the parent waits for READY or FAILED; otherwise it does not: scep-ca waits
  * respawn - 1 seconds before it loads anything, and logs and damps a failed start by itself.
  */
-#define SCEP_WIRE_CONFIGURE(F)                                                                   \
-    F(U32, worker_uid)                                                                           \
-    F(TEXT, user) F(BYTES, enrol_secret) F(BYTES, mint_secret) F(U32, timeout) F(U32, in_flight) \
-        F(U32, respawn) F(LIST, endpoints, endpoint)
+#define SCEP_WIRE_CONFIGURE(F)                                                                     \
+    F(U32, worker_uid)                                                                             \
+    F(TEXT, user)                                                                                  \
+    F(BYTES, enrol_secret) F(BYTES, mint_secret) F(U32, timeout) F(U32, in_flight) F(U32, respawn) \
+        F(LIST, endpoints, endpoint)
 
 #define SCEP_WIRE_CERT(F) F(BYTES, der)
 
-/* What everybody may know of an endpoint; chain: the issuing CA first, the root last. */
-#define SCEP_WIRE_PUBLIC(F) \
-    F(TEXT, endpoint)       \
-    F(U64, generation) F(BYTES, sign_cert) F(BYTES, decrypt_cert) F(LIST, chain, cert)
+/*
+ * An RA as everybody may know it. authority: whose it is; role: scep_wire_role; chain: the issuing
+ * CA first, the root last.
+ */
+#define SCEP_WIRE_IDENTITY(F) \
+    F(TEXT, authority) F(U32, role) F(BYTES, sign_cert) F(BYTES, decrypt_cert) F(LIST, chain, cert)
+
+/* What everybody may know of an endpoint. identities: the current one first, then former ones,
+ * the newest first, then those of the next CA, its current one first. */
+#define SCEP_WIRE_PUBLIC(F) F(TEXT, endpoint) F(U64, generation) F(LIST, identities, identity)
 
 /* No endpoint: as before, which only one that nobody waited for says. */
 #define SCEP_WIRE_READY(F) F(LIST, endpoints, public)
@@ -71,26 +93,100 @@ typedef enum scep_verb {
 /* The secrets are this httpd's: mint_secret is empty on a connection that will not mint. */
 #define SCEP_WIRE_HELLO(F) F(BYTES, enrol_secret) F(BYTES, mint_secret)
 
-/* The keys as PKCS#8 DER. */
-#define SCEP_WIRE_IDENTITIES(F) F(LIST, endpoint, public) F(BYTES, sign_key) F(BYTES, decrypt_key)
+/* PKCS#8 DER. */
+#define SCEP_WIRE_KEYS(F) F(BYTES, sign_key) F(BYTES, decrypt_key)
 
-/* peer: the device's address, for the audit line. */
+/* One public; keys in the order of its identities. */
+#define SCEP_WIRE_IDENTITIES(F) F(LIST, endpoint, public) F(LIST, keys, keys)
+
+/*
+ * authority: whose RA the request was enveloped to, which chooses between the CA and its successor
+ * (RFC 8894 5.1); peer: the device's address, for the audit line and the limit of failures.
+ */
 #define SCEP_WIRE_ENROL(F) \
-    F(TEXT, endpoint) F(U32, message_type) F(BYTES, transaction_id) F(BYTES, csr) F(TEXT, peer)
+    F(TEXT, endpoint)      \
+    F(TEXT, authority) F(U32, message_type) F(BYTES, transaction_id) F(BYTES, csr) F(TEXT, peer)
+
+/* A renewal: the members of a scep_proof (proof.h). */
+#define SCEP_WIRE_RENEW(F)                                                              \
+    F(TEXT, endpoint)                                                                   \
+    F(TEXT, authority) F(BYTES, signer) F(BYTES, attributes) F(BYTES, digest_algorithm) \
+        F(BYTES, signature_algorithm) F(BYTES, signature) F(BYTES, content) F(TEXT, peer)
+
+/* CertPoll. key_hash: SHA-256 of the signer's SubjectPublicKeyInfo (RFC 8894 3.3.3). */
+#define SCEP_WIRE_POLL(F) \
+    F(TEXT, endpoint) F(BYTES, transaction_id) F(BYTES, key_hash) F(TEXT, peer)
+
+/* GetCert and GetCRL. issuer: a Name, DER; serial: upper-case hex; signer: the certificate that
+ * signed the request, DER. */
+#define SCEP_WIRE_FIND(F)                                                  \
+    F(TEXT, endpoint)                                                      \
+    F(U32, message_type) F(BYTES, issuer) F(TEXT, serial) F(BYTES, signer) \
+        F(BYTES, transaction_id) F(TEXT, peer)
 
 /*
  * status: scep_wire_status; code: a scep_code where refused; detail: for httpd's error log;
- * certificate: DER where issued; generation: of the endpoint's identities now.
+ * certificate: DER where issued or found; crl: DER where found; authority: who issued it;
+ * generation: of the endpoint's identities now; retry: seconds, where code is TOO_OFTEN.
  */
-#define SCEP_WIRE_VERDICT(F) \
-    F(U32, status) F(U32, code) F(TEXT, detail) F(BYTES, certificate) F(U64, generation)
+#define SCEP_WIRE_VERDICT(F)                                                            \
+    F(U32, status)                                                                      \
+    F(U32, code) F(TEXT, detail) F(BYTES, certificate) F(BYTES, crl) F(TEXT, authority) \
+        F(U64, generation) F(U32, retry)
 
 #define SCEP_WIRE_MINT(F) F(TEXT, endpoint) F(TEXT, user) F(TEXT, peer)
 
-/* outcome: scep_wire_mint_outcome; expires: seconds since 1970; minutes: as configured. */
-#define SCEP_WIRE_MINTED(F) F(U32, outcome) F(TEXT, challenge) F(U64, expires) F(U32, minutes)
+/* outcome: scep_wire_mint_outcome; expires: seconds since 1970; minutes: as configured; retry:
+ * seconds, where it was too often. */
+#define SCEP_WIRE_MINTED(F) \
+    F(U32, outcome) F(TEXT, challenge) F(U64, expires) F(U32, minutes) F(U32, retry)
 
 #define SCEP_WIRE_REFUSED(F) F(U32, code) F(TEXT, detail)
+
+/*
+ * A page of a list. state: of requests, empty: those that wait, "all": all; authority, subject: of
+ * certificates, empty: all; the subject is a part of the name's line, letter case ignored;
+ * after: where the page before ended, empty: the first.
+ */
+#define SCEP_WIRE_LIST(F) F(TEXT, state) F(TEXT, authority) F(TEXT, subject) F(TEXT, after)
+
+/* approve: 1, or 0 to deny with a reason. by: who decides, for the record. */
+#define SCEP_WIRE_DECIDE(F) F(TEXT, id) F(U32, approve) F(TEXT, reason) F(TEXT, by)
+
+/* authority: empty where the serial number names one certificate only; reason: CRLReason,
+ * RFC 5280 5.3.1. */
+#define SCEP_WIRE_REVOKE(F) F(TEXT, authority) F(TEXT, serial) F(U32, reason) F(TEXT, by)
+
+/* authority: empty: all. */
+#define SCEP_WIRE_SIGN_CRL(F) F(TEXT, authority) F(TEXT, by)
+
+/* Times in seconds since 1970, 0: not yet. state: pending, issued, denied, expired. */
+#define SCEP_WIRE_REQUEST(F)                                                               \
+    F(TEXT, id)                                                                            \
+    F(TEXT, endpoint) F(TEXT, authority) F(TEXT, template_name) F(TEXT, transaction_id)    \
+        F(U32, message_type) F(TEXT, subject) F(TEXT, peer) F(TEXT, state) F(TEXT, reason) \
+            F(TEXT, by) F(TEXT, serial) F(U64, created) F(U64, decided) F(U64, ends)
+
+#define SCEP_WIRE_CERTIFICATE(F)                                                                 \
+    F(TEXT, authority)                                                                           \
+    F(TEXT, serial) F(TEXT, subject) F(TEXT, template_name) F(TEXT, endpoint) F(U64, not_before) \
+        F(U64, not_after) F(U64, issued) F(U64, revoked) F(U32, reason)
+
+/* after: for the next page; empty: this was the last. A page may be empty and not the last. */
+#define SCEP_WIRE_REQUEST_PAGE(F) F(LIST, requests, request) F(TEXT, after)
+#define SCEP_WIRE_CERTIFICATE_PAGE(F) F(LIST, certificates, certificate) F(TEXT, after)
+
+/* total 0: not known. */
+#define SCEP_WIRE_PROGRESS(F) F(TEXT, what) F(U64, done) F(U64, total)
+
+/* text: one line for the operator; serial: of the certificate issued or revoked, else empty. */
+#define SCEP_WIRE_DONE(F) F(TEXT, text) F(TEXT, serial)
+
+typedef enum scep_wire_role {
+    SCEP_ROLE_CURRENT = 1, /* what GetCACert gives */
+    SCEP_ROLE_FORMER,      /* opens what is still enveloped to it */
+    SCEP_ROLE_NEXT         /* of the next CA: what GetNextCACert gives */
+} scep_wire_role;
 
 typedef enum scep_wire_status {
     SCEP_STATUS_ISSUED = 1,
@@ -101,27 +197,43 @@ typedef enum scep_wire_status {
 
 typedef enum scep_wire_mint_outcome {
     SCEP_MINT_DONE = 1,
-    SCEP_MINT_FULL,         /* PasswordMax unused challenges stand */
-    SCEP_MINT_NOT_PERMITTED /* this user may not enrol */
+    SCEP_MINT_FULL,          /* PasswordMax unused challenges stand */
+    SCEP_MINT_NOT_PERMITTED, /* this user may not enrol */
+    SCEP_MINT_TOO_OFTEN      /* SCEPMintMax in a minute */
 } scep_wire_mint_outcome;
 
 /* X(name, fields): leaves before those that list them. */
-#define SCEP_WIRE_STRUCTS(X)                  \
-    X(setting, SCEP_WIRE_SETTING)             \
-    X(endpoint, SCEP_WIRE_ENDPOINT)           \
-    X(endpoint_name, SCEP_WIRE_ENDPOINT_NAME) \
-    X(configure, SCEP_WIRE_CONFIGURE)         \
-    X(cert, SCEP_WIRE_CERT)                   \
-    X(public, SCEP_WIRE_PUBLIC)               \
-    X(ready, SCEP_WIRE_READY)                 \
-    X(failed, SCEP_WIRE_FAILED)               \
-    X(hello, SCEP_WIRE_HELLO)                 \
-    X(identities, SCEP_WIRE_IDENTITIES)       \
-    X(enrol, SCEP_WIRE_ENROL)                 \
-    X(verdict, SCEP_WIRE_VERDICT)             \
-    X(mint, SCEP_WIRE_MINT)                   \
-    X(minted, SCEP_WIRE_MINTED)               \
-    X(refused, SCEP_WIRE_REFUSED)
+#define SCEP_WIRE_STRUCTS(X)                        \
+    X(setting, SCEP_WIRE_SETTING)                   \
+    X(endpoint, SCEP_WIRE_ENDPOINT)                 \
+    X(endpoint_name, SCEP_WIRE_ENDPOINT_NAME)       \
+    X(configure, SCEP_WIRE_CONFIGURE)               \
+    X(cert, SCEP_WIRE_CERT)                         \
+    X(identity, SCEP_WIRE_IDENTITY)                 \
+    X(public, SCEP_WIRE_PUBLIC)                     \
+    X(ready, SCEP_WIRE_READY)                       \
+    X(failed, SCEP_WIRE_FAILED)                     \
+    X(hello, SCEP_WIRE_HELLO)                       \
+    X(keys, SCEP_WIRE_KEYS)                         \
+    X(identities, SCEP_WIRE_IDENTITIES)             \
+    X(enrol, SCEP_WIRE_ENROL)                       \
+    X(renew, SCEP_WIRE_RENEW)                       \
+    X(poll, SCEP_WIRE_POLL)                         \
+    X(find, SCEP_WIRE_FIND)                         \
+    X(verdict, SCEP_WIRE_VERDICT)                   \
+    X(mint, SCEP_WIRE_MINT)                         \
+    X(minted, SCEP_WIRE_MINTED)                     \
+    X(refused, SCEP_WIRE_REFUSED)                   \
+    X(list, SCEP_WIRE_LIST)                         \
+    X(decide, SCEP_WIRE_DECIDE)                     \
+    X(revoke, SCEP_WIRE_REVOKE)                     \
+    X(sign_crl, SCEP_WIRE_SIGN_CRL)                 \
+    X(request, SCEP_WIRE_REQUEST)                   \
+    X(certificate, SCEP_WIRE_CERTIFICATE)           \
+    X(request_page, SCEP_WIRE_REQUEST_PAGE)         \
+    X(certificate_page, SCEP_WIRE_CERTIFICATE_PAGE) \
+    X(progress, SCEP_WIRE_PROGRESS)                 \
+    X(done, SCEP_WIRE_DONE)
 
 /* struct scep_wire_NAME: U32 uint32_t, U64 uint64_t, TEXT const char * (never NULL after
  * decoding; NULL encodes as empty), BYTES scep_bytes, LIST an apr_array_header_t * of

@@ -26,7 +26,7 @@ my $dll  = '/certsrv/mscep/mscep.dll';
 # ---- every form that is in the wild
 
 my $first = $s->get("$dll$caps");
-is($first->{status}, 200, 'GetCACaps answers');
+is($first->{status}, 200, 'R-001: GetCACaps answers');
 for my $form (
     qw(/certsrv/mscep /certsrv/mscep/ /certsrv/mscep/mscep.dll
     /certsrv/mscep/mscep.dll/ /certsrv/mscep/mscep.dll/pkiclient.exe
@@ -36,7 +36,7 @@ for my $form (
     )
 {
     my $got = $s->get("$form$caps");
-    ok($got->{status} == 200 && $got->{body} eq $first->{body}, "$form answers")
+    ok($got->{status} == 200 && $got->{body} eq $first->{body}, "R-006, Q-17, Q-18: $form answers")
         or diag("$got->{status} $got->{body}");
 }
 for my $form (qw(/certsrv /certsrv/ /certsrv/mscepx /certsrv/mscep.dll /mscep/mscep.dll /scepx)) {
@@ -48,32 +48,32 @@ is($s->get("/certsrv/mscep_admin/mscep.dll$caps", user => $s->credentials)->{bod
     $first->{body}, 'and answers with them');
 
 my $old = $s->get("$dll$caps", version => '1.0');
-is($old->{status}, 200, 'HTTP/1.0 without Host answers');
+is($old->{status}, 200, 'Q-01, D-14: HTTP/1.0 without Host answers');
 ok(!$old->{chunked} && $old->{whole} && defined $old->{header}{'content-length'},
     'with a Content-Length and not chunked');
 
 # ---- GetCACaps
 
 my @words = split /\n/, $first->{body};
-is($first->{header}{'content-type'}, 'text/plain', 'GetCACaps is text/plain, without a charset');
-my %known = map { $_ => 1 } qw(AES DES3 POSTPKIOperation SCEPStandard SHA-1 SHA-256 SHA-384 SHA-512);
-is_deeply([grep { !$known{$_} } @words], [], 'only what works is listed');
+is($first->{header}{'content-type'}, 'text/plain', 'R-022, Q-31: GetCACaps is text/plain, without a charset');
+my %known = map { $_ => 1 } qw(AES DES3 POSTPKIOperation Renewal SCEPStandard SHA-1 SHA-256 SHA-384 SHA-512);
+is_deeply([grep { !$known{$_} } @words], [], 'R-020, R-024: only what works is listed');
 for my $word (qw(AES POSTPKIOperation SHA-256 SHA-384 SCEPStandard)) {
     is(scalar(grep { $_ eq $word } @words), 1, "$word is listed once");
 }
-unlike($first->{body}, qr/\r|^\n|\n\n|\n$/, 'one word a line, no empty line, none at the end');
-unlike($first->{body}, qr/\b(?:DES|MD5)\b/, 'neither DES nor MD5 is offered');
-cmp_ok(length $first->{body}, '<', 1024, 'short enough for certmonger');
-is($s->get("$dll?operation=$_")->{body}, $first->{body}, "operation=$_ is the same")
+unlike($first->{body}, qr/\r|^\n|\n\n|\n$/, 'R-021, Q-03: one word a line, no empty line, none at the end');
+unlike($first->{body}, qr/\b(?:DES|MD5)\b/, 'R-025: neither DES nor MD5 is offered');
+cmp_ok(length $first->{body}, '<', 1024, 'Q-04: short enough for certmonger');
+is($s->get("$dll?operation=$_")->{body}, $first->{body}, "D-10, Q-15, Q-16, Q-20: operation=$_ is the same")
     for 'getcacaps', 'GETCACAPS', 'GetCACaps&message=', 'GetCACaps&message=ca;x=?y';
 is($s->get("$dll?message=x&Operation=GetCACaps")->{body},
-    $first->{body}, 'the order of parameters and the case of names do not matter');
+    $first->{body}, 'Q-13, Q-15: the order of parameters and the case of names do not matter');
 
 # ---- GetCACert
 
 my $certs = $s->get("$dll?operation=GetCACert");
-is($certs->{status}, 200, 'GetCACert answers');
-is($certs->{header}{'content-type'}, 'application/x-x509-ca-ra-cert', 'as a CA and RA list');
+is($certs->{status}, 200, 'R-002: GetCACert answers');
+is($certs->{header}{'content-type'}, 'application/x-x509-ca-ra-cert', 'R-031, Q-30: as a CA and RA list');
 ok($certs->{whole} && defined $certs->{header}{'content-length'} && !$certs->{chunked},
     'with a Content-Length and not chunked');
 for my $form ('GetCACerts', 'getcacert', 'GetCACert&message=anything', 'GetCACert&message=0',
@@ -82,27 +82,27 @@ for my $form ('GetCACerts', 'getcacert', 'GetCACert&message=anything', 'GetCACer
     my $got = $s->get("$dll?operation=$form");
     ok($got->{status} == 200 && $got->{body} eq $certs->{body}
             && $got->{header}{'content-type'} eq $certs->{header}{'content-type'},
-        "operation=$form gives the same bytes");
+        "R-037, D-10, Q-20: operation=$form gives the same bytes");
 }
 my $same = grep { $_->{body} eq $certs->{body} }
     $s->many([map { $s->request_text('GET', "$dll?operation=GetCACert") } 1 .. 40]);
-is($same, 40, 'every worker gives the same bytes');
+is($same, 40, 'R-038, Q-22: every worker gives the same bytes');
 
 my $file = $s->work('certs.p7');
 spew($file, $certs->{body});
 my $printed = run(['openssl', 'cms', '-inform', 'DER', '-in', $file, '-cmsout', '-print', '-noout']);
 like($printed->{output}, qr/eContentType: pkcs7-data/, 'the content type is data');
-like($printed->{output}, qr/eContent: <ABSENT>/,       'the content is left out');
-like($printed->{output}, qr/signerInfos:\s*<EMPTY>/,   'nobody signed it');
+like($printed->{output}, qr/eContent: <ABSENT>/,       'R-032: the content is left out');
+like($printed->{output}, qr/signerInfos:\s*<EMPTY>/,   'R-032: nobody signed it');
 
 my $listed = $s->tool('certs', '--ca-ra', $file);
 my @certs = map { { map { split /=/, $_, 2 } split /\t/ } } split /\n/, $listed->{output};
 my ($ca)      = grep { $_->{ca} } @certs;
 my ($signs)   = grep { !$_->{ca} && $_->{key_usage} =~ /^digitalSignature\s*$/ } @certs;
 my ($decrypts) = grep { !$_->{ca} && $_->{key_usage} =~ /^keyEncipherment\s*$/ } @certs;
-ok($ca && $signs && $decrypts, 'the list has a CA, an RA that signs and an RA that decrypts')
+ok($ca && $signs && $decrypts, 'R-035, D-07, Q-76: the list has a CA, an RA that signs and an RA that decrypts')
     or diag($listed->{output});
-is($ca->{subject}, $ca->{issuer}, 'the chain goes up to the root');
+is($ca->{subject}, $ca->{issuer}, 'R-031, Q-25: the chain goes up to the root');
 is($signs->{issuer}, $ca->{subject}, 'the CA made the RA');
 is(scalar @certs, 3, 'and there is nothing else');
 
@@ -129,9 +129,9 @@ for my $i (0 .. $#pem) {
 
 for my $method (qw(PUT DELETE PATCH OPTIONS)) {
     my $got = $s->http($method, "$dll$caps", body => '');
-    is($got->{status}, 405, "$method is refused");
+    is($got->{status}, 405, "R-011: $method is refused");
     my %allowed = map { $_ => 1 } split /,\s*/, $got->{header}{allow} // '';
-    ok($allowed{GET} && $allowed{POST} && !$allowed{$method}, "$method: Allow says what goes")
+    ok($allowed{GET} && $allowed{POST} && !$allowed{$method}, "R-011: $method: Allow says what goes")
         or diag($got->{head});
 }
 my $head = $s->http('HEAD', "$dll$caps");
@@ -140,10 +140,10 @@ is($head->{body},   '',  'without a body');
 
 like($s->get($dll)->{header}{'content-type'}, qr{^text/html$}, 'without an operation: the page of NDES');
 is($s->get($dll)->{status}, 200, 'with status 200');
-is($s->get('/strict')->{status}, 400, 'or 400 where RFC 8894 is followed');
-is($s->get("$_?operation=Bogus")->{status}, 400, "$_: an unknown operation is 400") for $dll, '/strict';
-is($s->get("$_?operation=GetNextCACert")->{status}, 400, "$_: GetNextCACert is refused") for $dll, '/strict';
-cmp_ok($s->post("$dll?operation=GetCACert", 'x')->{status}, '<', 500, 'a POST of GetCACert is no server error');
+is($s->get('/strict')->{status}, 400, 'R-010: or 400 where RFC 8894 is followed');
+is($s->get("$_?operation=Bogus")->{status}, 400, "R-010: $_: an unknown operation is 400") for $dll, '/strict';
+is($s->get("$_?operation=GetNextCACert")->{status}, 404, "R-043, D-11: $_: GetNextCACert is refused") for $dll, '/strict';
+cmp_ok($s->post("$dll?operation=GetCACert", 'x')->{status}, '<', 500, 'R-009: a POST of GetCACert is no server error');
 
 my $plain = sub {
     my ($got, $name) = @_;
@@ -160,25 +160,25 @@ for my $got (
     $s->post('/strict?operation=PKIOperation', ''),
     $s->get('/strict?operation=PKIOperation&message=Z2FyYmFnZQ=='))
 {
-    is($got->{status}, 400, 'where RFC 8894 is followed garbage is 400');
+    is($got->{status}, 400, 'R-069, Q-09: where RFC 8894 is followed garbage is 400');
     like($got->{header}{'content-type'}, qr{^text/plain$}, 'in plain text');
 }
 
 # The answer comes although not one byte of the body was sent.
 my $announced = $s->raw("POST $dll?operation=PKIOperation HTTP/1.1\r\nHost: scep.test\r\n"
         . "Connection: close\r\nContent-Length: 100000000\r\n\r\n", timeout => 10);
-is($announced->{status}, 413, 'a body announced as too large is refused before it is read');
+is($announced->{status}, 413, 'S-40: a body announced as too large is refused before it is read');
 # Nor is the end of an endless body waited for.
 my $chunk = sprintf("%x\r\n%s\r\n", 16384, 'x' x 16384);
 my $endless = $s->raw("POST $dll?operation=PKIOperation HTTP/1.1\r\nHost: scep.test\r\n"
         . "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" . $chunk x 5, timeout => 10);
-is($endless->{status}, 413, 'a chunked body is refused once it is too large');
-is($s->post("$dll?operation=PKIOperation", 'x' x 65537)->{status}, 413, 'one byte too many is too many');
+is($endless->{status}, 413, 'S-40, Q-24: a chunked body is refused once it is too large');
+is($s->post("$dll?operation=PKIOperation", 'x' x 65537)->{status}, 413, 'S-40: one byte too many is too many');
 isnt($s->post("$dll?operation=PKIOperation", 'x' x 65536)->{status}, 413, 'the limit itself is allowed');
 is($s->get('/small?operation=PKIOperation&message=' . 'QUFB' x 400)->{status},
-    413, 'the limit holds for GET too');
+    413, 'S-40: the limit holds for GET too');
 is($s->get("$dll?operation=PKIOperation&message=" . 'A' x 66000)->{status},
-    414, 'above LimitRequestLine httpd answers');
+    414, 'R-008: above LimitRequestLine httpd answers');
 my $whole = $s->raw("POST $dll?operation=GetCACaps HTTP/1.1\r\nHost: scep.test\r\n"
         . "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n");
 cmp_ok($whole->{status}, '<', 500, 'a chunked body is read');

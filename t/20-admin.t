@@ -64,7 +64,7 @@ my $root = run(['openssl', 'x509', '-in', $s->ca_cert, '-noout', '-fingerprint',
 (my $md5 = uc(($root->{output} =~ /=(.*)/)[0])) =~ tr/://d;
 my $grouped = join ' ', $md5 =~ /(.{8})/g;
 like($text, qr{<P> The thumbprint \(hash value\) for the CA certificate is: <B> $grouped </B>},
-    'the thumbprint is the MD5 of the root in four groups');
+    'R-036, D-15, Q-74: the thumbprint is the MD5 of the root in four groups');
 like($text, qr/Network Device Enrollment Service/, 'the heading is there');
 like($text, qr{ </B> <P> This password can be used only once and will expire within 60 minutes\.},
     'the minutes are as configured');
@@ -133,7 +133,7 @@ for my $other (qw(/certsrv/mscep_admin/x /certsrv/mscep_admin;a /certsrv/mscep_a
 is($s->get($admin, user => 'admin:wrong')->{status}, 401, 'a wrong password is refused');
 
 my $open = $s->get($admin, port => $s->port(2), host => 'open.test');
-ok($open->{status} >= 400, 'a page that nobody guards is refused')
+ok($open->{status} >= 400, 'S-30: a page that nobody guards is refused')
     or diag($open->{head});
 unlike($open->{body}, qr/[0-9A-F]{16}/, 'without a challenge');
 ok($s->logs(qr/SCEP\d{4}:.*Require/), 'and the log names the missing Require');
@@ -175,7 +175,7 @@ like($s->mint, qr/^[0-9A-F]{16}$/, 'another endpoint has its own cache');
 
 # ---- what stays secret
 
-ok(!$s->files_with($challenge, $second), 'no challenge can be read in any file')
+ok(!$s->files_with($challenge, $second), 'S-28, R-161: no challenge can be read in any file')
     or diag(join ' ', $s->files_with($challenge, $second));
 
 $s->finish;

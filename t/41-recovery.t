@@ -76,7 +76,7 @@ SKIP: {
 
 # ---- quick deaths: a pause is no life, and neither is a start that fails
 
-sub pauses { return map { /SCEP0102: .* in (\d+) seconds/ ? $1 : () } $s->log_lines }
+sub pauses { return map { /SCEP0102: .* in (\d+) seconds?/ ? $1 : () } $s->log_lines }
 
 # Kill the one that lives, wait for the next, and say the pause in between.
 sub pause_after_kill {

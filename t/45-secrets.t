@@ -71,7 +71,7 @@ SKIP: {
     my $environ = slurp("/proc/$ca/environ") . slurp("/proc/$ca/cmdline");
     my $challenge = $s->mint;
     ok(index($environ, $challenge) < 0 && index($environ, $s->{password}) < 0,
-        'neither arguments nor environment hold a challenge or password');
+        'S-28: neither arguments nor environment hold a challenge or password');
     unlike($environ, qr/[0-9a-fA-F]{32}/, 'nor anything that looks like a secret');
 }
 

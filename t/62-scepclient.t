@@ -1,9 +1,17 @@
-# micromdm's scepclient 2.1.0 sends single DES: refused, and the log says why.
+# micromdm's scepclient 2.1.0 sends single DES: refused, and the log says why; with
+# SCEPLegacyAlgorithms it enrols.
 use SCEPTest;
 
 need_program('scepclient');
 
-my $s    = SCEPTest->up;
+my $s    = SCEPTest->up(host => <<'END');
+<Location "/legacy">
+SetHandler scep
+SCEPEndpoint legacy
+SCEPLegacyAlgorithms on
+SCEPEnforcePassword off
+</Location>
+END
 my $work = $s->work('scepclient');
 mkdir $work;
 my $challenge = $s->mint;
@@ -22,6 +30,13 @@ ok(!-e "$work/client.pem", 'it has no certificate');
 $s->expect_log('SCEP0022: NDES-17 BAD_ALG: .*\bdes-cbc\b');
 is($s->certificates, 0, 'nothing was issued');
 issued($s->enrol(challenge => $challenge, subject => 'CN=sun'), 'and its challenge is still good');
+
+my $legacy = run(
+    ['scepclient', '-private-key', "$work/client.key", '-certificate', "$work/client.pem", '-server-url',
+        'http://127.0.0.1:' . $s->port . '/legacy', '-cn', 'moon', '-ca-fingerprint', lc $fingerprint],
+    chdir => $work);
+is($legacy->{status}, 0, 'Q-46: where legacy algorithms are accepted it enrols') or diag($legacy->{output});
+is(run(['openssl', 'verify', '-CAfile', $s->ca_cert, "$work/client.pem"])->{status}, 0, 'the certificate verifies');
 
 $s->finish;
 done_testing();

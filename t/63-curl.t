@@ -26,7 +26,7 @@ for my $header ([], ['-H', 'Expect: 100-continue'], ['-H', 'Transfer-Encoding: c
     my $request = $s->build(challenge => $challenge // '', subject => "CN=curl");
     my $said    = curl("$work/reply", @$header, '--data-binary', "\@$request->{base}.der",
         $s->url . '?operation=PKIOperation');
-    is($said, '200 application/x-pki-message', "posted with curl, $name");
+    is($said, '200 application/x-pki-message', "Q-07, Q-08, Q-24: posted with curl, $name");
     my $reply = $s->open_reply($request, { body => slurp("$work/reply"), status => 200, header => {} });
     issued($reply, 'a certificate came');
     my $verified = run(['openssl', 'verify', '-CAfile', $s->ca_cert, $reply->{certificate} // '/dev/null']);

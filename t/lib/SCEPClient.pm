@@ -160,10 +160,12 @@ my $counter = 0;
 
 sub work { my ($self, $name) = @_; return "$self->{dir}/work/$name" }
 
+# Run the tool; what it is to read stands before its arguments, in a reference.
 sub tool {
     my ($self, @arguments) = @_;
+    my @stdin = ref $arguments[0] ? (stdin => ${ shift @arguments }) : ();
     return run([SCEPServer::built('t/tool/scep-request'), @arguments], timeout => slow(120),
-        env => { ASAN_OPTIONS => 'detect_leaks=0' });
+        env => { ASAN_OPTIONS => 'detect_leaks=0' }, @stdin);
 }
 
 # GetCACert's answer as a file, fetched once.
@@ -178,22 +180,38 @@ sub ca_ra {
     return $file;
 }
 
+# GetNextCACert: a hash of what the tool says of the answer, `http`, and `ca_ra`: a file that the
+# option ca_ra of build() and open_reply() takes in place of GetCACert's; `why` where it is none.
+sub next_ca_ra {
+    my ($self, %o) = @_;
+    my $file = $self->work('next-' . $$ . '-' . ++$counter);
+    my %next = (http => $self->get(($o{path} // $path) . '?operation=GetNextCACert', %o));
+    spew("$file.reply", $next{http}{body});
+    my $opened = $self->tool('next', '--reply', "$file.reply", '--ca-ra', $self->ca_ra(%o), '--out', $file);
+    return { %next, why => $opened->{output} } if $opened->{status} != 0;
+    $next{$1} = $2 while $opened->{output} =~ /^(\w+)=(.*)$/mg;
+    return { %next, ca_ra => $file };
+}
+
 # Requests. Options are those of the tool by their names with '_' for '-'; challenge or challenges
-# (a list) go through a file; count. Returns what open_reply() needs, one for each.
+# (a list) go through a file; count; poll: the request (of build()) to ask after; via: where to ask
+# for the RA's certificates. Returns what open_reply() needs, one for each.
 sub build {
     my ($self, %o) = @_;
     my $dir = $self->work('request-' . $$ . '-' . ++$counter);
     mkdir $dir or die "$dir: $!\n";
     my @arguments = ('new', '--out', $dir);
-    push @arguments, '--ca-ra', $self->ca_ra(%{ $o{via} // {} }) if !defined $o{recipient};
+    push @arguments, '--ca-ra', $o{ca_ra} // $self->ca_ra(%{ $o{via} // {} });
     my @challenges = @{ $o{challenges} // (defined $o{challenge} ? [$o{challenge}] : []) };
     if (@challenges) {
         spew("$dir/challenges", join('', map { "$_\n" } @challenges), 0600);
         push @arguments, '--challenge-file', "$dir/challenges";
     }
-    push @arguments, '--ber', if $o{ber};
-    for my $name (qw(recipient count subject san key_usage ext cipher digest type transaction_id
-        keys key signer signer_key spoil)) {
+    push @arguments, '--poll', $o{poll}{base} if $o{poll};
+    push @arguments, map { "--$_" } grep { $o{$_} } qw(ber oaep pss);
+    for my $name (qw(recipient count subject san key_usage ext cipher digest csr_digest type
+        transaction_id keys key key_type signer signer_key signer_subject signing_time spoil data
+        issuer serial nonce_length)) {
         next if !defined $o{$name};
         (my $option = "--$name") =~ tr/_/-/;
         push @arguments, $option, $o{$name};
@@ -204,7 +222,10 @@ sub build {
         my ($number, $id) = /^(\d+) (.*)/;
         {   base           => "$dir/$number",
             der            => slurp("$dir/$number.der"),
-            transaction_id => $id
+            transaction_id => $id,
+            challenge      => $challenges[$number - 1] // ($o{poll} // {})->{challenge},
+            subject        => $o{subject} // ($o{poll} // {})->{subject},
+            san            => $o{san}
         }
     } split /\n/, $made->{output};
     return wantarray ? @requests : $requests[0];
@@ -228,14 +249,19 @@ sub request_bytes {
 }
 
 # What an answer says: a hash of the tool's words, `pki_status` for its status, `certificate` the
-# path of the certificate where there is one; and http, the answer itself. `why` where it is no CertRep.
+# path of the certificate where there is one, `chain` of all of them, `crl` of a CRL; and http, the
+# answer itself. `why` where it is no CertRep.
 sub open_reply {
     my ($self, $request, $http, %o) = @_;
     my %reply = (http => $http, request => $request);
     my $file = $self->work('reply-' . $$ . '-' . ++$counter);
     spew($file, $http->{body});
-    my $opened = $self->tool('open', '--request', $request->{base}, '--reply', $file, '--ca-ra',
-        $self->ca_ra(%{ $o{via} // {} }), '--out', "$file.pem");
+    # The challenge is the password of replies to those who cannot have a key transported.
+    my $challenge = $request->{challenge};
+    my $opened = $self->tool(
+        defined $challenge ? \"$challenge\n" : (), 'open', '--request', $request->{base}, '--reply', $file,
+        '--ca-ra', $o{ca_ra} // $self->ca_ra(%{ $o{via} // {} }), '--out', "$file.pem", '--chain', "$file.chain",
+        '--crl', "$file.crl", defined $challenge ? ('--challenge-file', '-') : ());
     if ($opened->{status} != 0) {
         $reply{why} = $opened->{output};
         return \%reply;
@@ -245,23 +271,69 @@ sub open_reply {
     }
     $reply{pki_status}  = delete $reply{status};
     $reply{certificate} = "$file.pem" if -e "$file.pem";
+    $reply{chain}       = "$file.chain" if -e "$file.chain";
+    $reply{crl}         = "$file.crl" if -e "$file.crl";
     return \%reply;
 }
 
 # A whole enrolment. Options: those of build(), a challenge from the page unless one is given
-# (undef: none); send: options of send_request().
+# (undef: none); send: options of send_request(); at, as for ask().
 sub enrol {
     my ($self, %o) = @_;
-    my $send = delete $o{send} // {};
-    $o{challenge} = $self->mint if !exists $o{challenge} && !exists $o{challenges};
+    $o{challenge} = $self->mint(%{ $o{at} // {} }) if !exists $o{challenge} && !exists $o{challenges};
+    return $self->ask(%o);
+}
+
+# Send what build() makes of the options, and open the answer. at: where, in place of via and send.
+sub ask {
+    my ($self, %o) = @_;
+    my $at   = delete $o{at} // {};
+    my $send = { %$at, %{ delete $o{send} // {} } };
+    $o{via} //= $at;
     my $request = $self->build(%o);
     return $self->open_reply($request, $self->send_request($request, %$send), %o);
+}
+
+# Who holds the certificate of this reply: the options that sign as him.
+sub as_holder {
+    my ($self, $reply) = @_;
+    die "nothing was issued that could sign: pkiStatus " . ($reply->{pki_status} // 'none') . "\n"
+        if !$reply->{certificate};
+    return (signer => $reply->{certificate}, signer_key => "$reply->{request}{base}.key");
+}
+
+# RenewalReq for the certificate of an earlier reply, with a new key unless one is given.
+sub renew {
+    my ($self, $old, %o) = @_;
+    my %names = map { $_ => $old->{request}{$_} } grep { defined $old->{request}{$_} } qw(subject san);
+    return $self->ask(type => 17, %names, $self->as_holder($old), %o);
+}
+
+# CertPoll after the request of an earlier reply; its certificate then has that request's key.
+sub poll {
+    my ($self, $earlier, %o) = @_;
+    return $self->ask(poll => $earlier->{request}, %o);
+}
+
+# GetCert and GetCRL, signed by the holder of an earlier reply's certificate; without serial => it
+# asks for that certificate.
+sub get_cert { my ($self, $holder, %o) = @_; return $self->query_ca(21, $holder, %o) }
+sub get_crl  { my ($self, $holder, %o) = @_; return $self->query_ca(22, $holder, %o) }
+
+sub query_ca {
+    my ($self, $type, $holder, %o) = @_;
+    return $self->ask(
+        type   => $type,
+        serial => $holder->{serial},
+        key    => "$holder->{request}{base}.key",
+        $self->as_holder($holder), %o);
 }
 
 # Send again what was sent.
 sub again {
     my ($self, $reply, %o) = @_;
-    return $self->open_reply($reply->{request}, $self->send_request($reply->{request}, %o), %o);
+    my $at = delete $o{at} // {};
+    return $self->open_reply($reply->{request}, $self->send_request($reply->{request}, %$at, %o), via => $at, %o);
 }
 
 1;

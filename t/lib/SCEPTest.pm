@@ -5,6 +5,7 @@ use warnings;
 use File::Find ();
 use JSON::PP ();
 use SCEPClient;
+use SCEPReply;
 use SCEPRun qw(run spawn wait_for pid_lives slow slurp spew have);
 use SCEPServer;
 use Test::More;
@@ -19,7 +20,7 @@ sub import {
     Test::More->export_to_level(1, $caller);
     no strict 'refs';
     *{"${caller}::$_"} = \&{"SCEPRun::$_"} for qw(run spawn wait_for pid_lives slow slurp spew have);
-    *{"${caller}::$_"} = \&{$_} for qw(need_program is_root issued failed);
+    *{"${caller}::$_"} = \&{$_} for qw(need_program is_root issued failed pending);
     return;
 }
 
@@ -60,6 +61,28 @@ sub ready {
     $self->{allowed}  = [];
     $unfinished{ $self->{dir} } = $self;
     return $self;
+}
+
+# Options of up() for virtual hosts NAME => DIRECTIVES: each has an address, an endpoint NAME.test and
+# a challenge page of its own, room for many challenges and for many failures.
+sub hosts {
+    my (@pairs) = @_;
+    my ($text, @names) = ('');
+    while (my ($name, $directives) = splice @pairs, 0, 2) {
+        push @names, $name;
+        $text .= "<VirtualHost 127.0.0.1:\@PORT" . @names . "\@>\nServerName $name.test\nSCEPEngine on\n"
+            . "SCEPPasswordMax 100000\nSCEPFailedMax 100000\n$directives"
+            . SCEPServer::guard('/certsrv/mscep_admin') . "</VirtualHost>\n";
+    }
+    return (ports => scalar @names, names => \@names, hosts => $text);
+}
+
+# Where such a host is: for at =>.
+sub place {
+    my ($self, $name) = @_;
+    my @names = @{ $self->{names} };
+    my ($index) = grep { $names[$_] eq $name } 0 .. $#names;
+    return { port => $self->port($index), host => "$name.test" };
 }
 
 # Patterns of log lines that must come, and of ones that may.
@@ -168,10 +191,18 @@ sub failed {
     return $good;
 }
 
+# A signed PENDING.
+sub pending {
+    my ($reply, $name) = @_;
+    my $good = ok(($reply->{pki_status} // '') eq '3' && !defined $reply->{fail_info}, $name);
+    $good or diag(describe($reply));
+    return $good;
+}
+
 sub describe {
     my ($reply) = @_;
     my %show = map { $_ => $reply->{$_} } grep { defined $reply->{$_} && !ref $reply->{$_} } keys %$reply;
-    delete @show{qw(der certificate)};
+    delete @show{qw(der certificate chain crl)};
     $show{http} = "$reply->{http}{status} " . ($reply->{http}{header}{'content-type'} // '')
         . ' ' . substr($reply->{http}{error} || '', 0, 200)
         if $reply->{http};
@@ -183,6 +214,67 @@ sub end {
     my ($self) = @_;
     delete $unfinished{ $self->{dir} };
     return $self->SCEPServer::end;
+}
+
+# What an independent reader has against the answer; nothing where it is as it should be. Options
+# as for SCEPReply.
+sub faults {
+    my ($self, $reply, %o) = @_;
+    my ($http, $base) = ($reply->{http}, $reply->{request}{base});
+    my $type   = $http->{header}{'content-type'} // 'none';
+    my $length = $http->{header}{'content-length'};
+    my @faults;
+    push @faults, "R-148: Content-Type is $type" if $type ne 'application/x-pki-message';
+    push @faults, 'R-149: no Content-Length, or in chunks' if !defined $length || $http->{chunked};
+    push @faults, "HTTP status $http->{status}" if $http->{status} != 200;
+    my $read = SCEPReply->new(
+        $http->{body},
+        request     => $reply->{request}{der},
+        signer_cert => "$base.crt",
+        signer_key  => "$base.signer.key",
+        ca_ra       => slurp($self->ca_ra(%{ $o{via} // {} })),
+        %o);
+    $reply->{read} = $read;
+    return (@faults, $read->faults);
+}
+
+# ---- the administrator's desk ----
+
+sub scepctl {
+    my ($self, @words) = @_;
+    return run([SCEPServer::built('tools/scepctl'), '--conf', $self->ca_conf, @words],
+        timeout => slow(60), env => { ASAN_OPTIONS => 'detect_leaks=0' });
+}
+
+# The same, where it has to work: what it printed, read as JSON where --json is among the words.
+sub scepctl_must {
+    my ($self, @words) = @_;
+    my $ran = $self->scepctl(@words);
+    die "scepctl @words: $ran->{output}\n" if $ran->{status} != 0;
+    return $ran->{output} if !grep { $_ eq '--json' } @words;
+    return JSON::PP::decode_json($ran->{output});
+}
+
+# The waiting request with this transactionID: a hash as scepctl has it. Dies where there is none.
+sub waiting {
+    my ($self, $reply) = @_;
+    my $listed = $self->scepctl_must('requests', '--json');
+    my $id = $reply->{request}{transaction_id};
+    my ($found) = grep { $_->{transaction_id} eq $id } ref $listed eq 'ARRAY' ? @$listed : @{ $listed->{requests} };
+    die "no request $id waits\n" if !$found;
+    return $found;
+}
+
+sub approve { my ($self, $reply) = @_; return $self->scepctl_must('approve', $self->waiting($reply)->{id}) }
+
+sub deny {
+    my ($self, $reply, $reason) = @_;
+    return $self->scepctl_must('deny', $self->waiting($reply)->{id}, '--reason', $reason);
+}
+
+sub revoke {
+    my ($self, $reply, $reason) = @_;
+    return $self->scepctl_must('revoke', $reply->{serial}, '--reason', $reason);
 }
 
 # ---- the inventory ----

@@ -7,8 +7,9 @@ use Test::More;
 my $top = $ENV{srcdir} // '.';
 
 my %lib = (
-    0 => [qw(err own bytes clock)],
-    1 => [qw(message certrep caps csr oid algorithm certs query)],
+    0 => [qw(err own bytes ber clock)],
+    1 => [qw(message certrep caps csr oid algorithm legacy certs query limit proof
+        reference)],
     2 => [qw(key ra settings)],
     3 => [qw(wire ca_client scep)],
 );

@@ -2,10 +2,10 @@
 #include "scep-request.h"
 
 #include <apr_strings.h>
-#include <openssl/provider.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static X509 *pick_recipient(const options *o, apr_pool_t *p)
 {
@@ -41,10 +41,17 @@ static const EVP_CIPHER *pick_cipher(const char *name)
         return EVP_des_ede3_cbc();
     if (strcmp(name, "des") != 0)
         die("--cipher", name);
-    /* single DES is in the legacy provider, and loading one unloads the implied default */
-    if (!OSSL_PROVIDER_load(NULL, "default") || !OSSL_PROVIDER_load(NULL, "legacy"))
-        die("--cipher des", "OpenSSL's legacy provider cannot be loaded");
+    load_legacy();
     return EVP_des_cbc();
+}
+
+static const EVP_MD *pick_digest(const char *option, const char *name)
+{
+    const EVP_MD *digest = EVP_get_digestbyname(name ? name : "sha256");
+
+    if (!digest)
+        die(option, name);
+    return digest;
 }
 
 static uint32_t pick_key_usage(const char *name)
@@ -120,32 +127,30 @@ static const char *numbered(const char *text, int number, apr_pool_t *p)
     return at ? apr_psprintf(p, "%.*s%d%s", (int)(at - text), text, number, at + 2) : text;
 }
 
-/* One line, without its end; NULL where there is no file. Wiped with the pool. */
-static const char *next_challenge(FILE *from, apr_pool_t *p)
+/* A UTCTime so many minutes from now. */
+static const char *minutes_from_now(const char *minutes, apr_pool_t *p)
 {
-    char *line;
+    time_t when = time(NULL) + 60 * atol(minutes);
+    struct tm tm;
 
-    if (!from)
-        return NULL;
-    line = (char *)scep_secret(p, 8192);
-    if (!fgets(line, 8192, from))
-        die("--challenge-file", "has fewer lines than there are requests");
-    line[strcspn(line, "\r\n")] = '\0';
-    return line;
+    FIXTURE_MUST(gmtime_r(&when, &tm));
+    return apr_psprintf(p, "%02d%02d%02d%02d%02d%02dZ", tm.tm_year % 100, tm.tm_mon + 1, tm.tm_mday,
+                        tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
-static void write_request(const options *o, const fixture_sent *sent, int number, apr_pool_t *p)
+static EVP_PKEY *make_key(const char *type, apr_pool_t *p)
 {
-    const char *base = apr_psprintf(p, "%s/%04d", o->out, number);
-    const char *facts = apr_psprintf(p, "%s\n%s\n", sent->transaction_id, scep_hex(p, sent->nonce));
+    const struct {
+        const char *name, *curve;
+    } curves[] = { { "p256", "P-256" }, { "p384", "P-384" }, { "p521", "P-521" } };
 
-    write_file(apr_pstrcat(p, base, ".der", NULL), spoil_message(sent, o->spoil, p));
-    write_file(apr_pstrcat(p, base, ".csr", NULL), sent->csr);
-    write_file(apr_pstrcat(p, base, ".sent", NULL), scep_bytes_of(facts));
-    write_key(apr_pstrcat(p, base, ".key", NULL), sent->key, p);
-    write_key(apr_pstrcat(p, base, ".signer.key", NULL), sent->signer_key, p);
-    write_cert(apr_pstrcat(p, base, ".crt", NULL), sent->signer, p);
-    printf("%04d %s\n", number, sent->transaction_id);
+    if (!type || strncmp(type, "rsa", 3) == 0)
+        return fixture_key_make(type ? atoi(type + 3) : 2048, NULL, p);
+    for (size_t i = 0; i < sizeof(curves) / sizeof(*curves); i++) {
+        if (strcmp(type, curves[i].name) == 0)
+            return fixture_key_make(0, curves[i].curve, p);
+    }
+    die("--key-type", type);
 }
 
 static EVP_PKEY **make_keys(const options *o, int count, int *keys, apr_pool_t *p)
@@ -158,42 +163,88 @@ static EVP_PKEY **make_keys(const options *o, int count, int *keys, apr_pool_t *
         die("--keys and --count", "are numbers from 1 on");
     made = apr_pcalloc(p, (size_t)*keys * sizeof(EVP_PKEY *));
     for (int i = 0; i < *keys; i++)
-        made[i] = o->key ? read_key(o->key, p) : fixture_key_make(2048, NULL, p);
+        made[i] = o->key ? read_key(o->key, p) : make_key(o->key_type, p);
     return made;
+}
+
+static void write_request(const options *o, const fixture_sent *sent, int number, apr_pool_t *p)
+{
+    X509_STACK *signer = scep_borrowed_stack(p);
+    const char *base = apr_psprintf(p, "%s/%04d", o->out, number);
+    const char *facts = apr_psprintf(p, "%s\n%s\n", sent->transaction_id, scep_hex(p, sent->nonce));
+
+    FIXTURE_MUST(sk_X509_push(signer, sent->signer));
+    write_file(apr_pstrcat(p, base, ".der", NULL), spoil_message(sent, o->spoil, p));
+    write_file(apr_pstrcat(p, base, ".csr", NULL), sent->csr);
+    write_file(apr_pstrcat(p, base, ".sent", NULL), scep_bytes_of(facts));
+    write_key(apr_pstrcat(p, base, ".key", NULL), sent->key, p);
+    write_key(apr_pstrcat(p, base, ".signer.key", NULL), sent->signer_key, p);
+    write_certs(apr_pstrcat(p, base, ".crt", NULL), signer, 1, p);
+    printf("%04d %s\n", number, sent->transaction_id);
+}
+
+/* What all requests of this call have in common. */
+static fixture_request common(const options *o, const earlier *before, apr_pool_t *p)
+{
+    fixture_request r = { .recipient = pick_recipient(o, p),
+                          .cipher = pick_cipher(o->cipher),
+                          .digest = pick_digest("--digest", o->digest),
+                          .csr_digest = pick_digest("--csr-digest", o->csr_digest),
+                          .key_usage = pick_key_usage(o->key_usage),
+                          .extensions = o->ext,
+                          .message_type = o->type,
+                          .signer_subject = o->signer_subject,
+                          .oaep = o->oaep != NULL,
+                          .pss = o->pss != NULL,
+                          .ber = o->ber != NULL };
+
+    if ((o->signer != NULL) != (o->signer_key != NULL))
+        die("--signer", "needs --signer-key, and the other way round");
+    if (o->nonce_length)
+        r.nonce_length = atoi(o->nonce_length);
+    if (o->signing_time)
+        r.signing_time = minutes_from_now(o->signing_time, p);
+    if (o->signer) {
+        r.signer = read_cert(o->signer, p);
+        r.signer_key = read_key(o->signer_key, p);
+    }
+    if (before) {
+        r.message_type = o->type ? o->type : "20";
+        /* another key or signer was asked for where it was named */
+        if (!o->signer && !o->key && !o->key_type) {
+            r.signer = before->signer;
+            r.signer_key = before->signer_key;
+        }
+    }
+    return r;
 }
 
 int command_new(const options *o, apr_pool_t *p)
 {
     int count = o->count ? atoi(o->count) : 1;
-    int keys;
-    EVP_PKEY **key = make_keys(o, count, &keys, p);
-    FILE *challenges = !o->challenge_file                    ? NULL
-                       : strcmp(o->challenge_file, "-") == 0 ? stdin
-                                                             : fopen(o->challenge_file, "r");
-    fixture_request base = { .recipient = pick_recipient(o, p),
-                             .cipher = pick_cipher(o->cipher),
-                             .digest = EVP_get_digestbyname(o->digest ? o->digest : "sha256"),
-                             .key_usage = pick_key_usage(o->key_usage),
-                             .extensions = o->ext,
-                             .message_type = o->type,
-                             .ber = o->ber != NULL };
+    earlier former = o->poll ? read_earlier(o->poll, p) : (earlier){ 0 };
+    const earlier *before = o->poll ? &former : NULL;
+    bool old_key = before && !o->key && !o->key_type;
+    int keys = 1;
+    EVP_PKEY **key = old_key ? &former.key : make_keys(o, count, &keys, p);
+    FILE *challenges = o->challenge_file ? open_challenges(o->challenge_file) : NULL;
+    fixture_request base = common(o, before, p);
 
-    if (!o->out || (o->challenge_file && !challenges) || !base.digest)
-        die("new", "needs --out, a readable --challenge-file and a known --digest");
-    if ((o->signer != NULL) != (o->signer_key != NULL))
-        die("--signer", "needs --signer-key, and the other way round");
-    base.signer = o->signer ? read_cert(o->signer, p) : NULL;
-    base.signer_key = o->signer_key ? read_key(o->signer_key, p) : NULL;
+    if (!o->out)
+        die("new", "needs --out");
     for (int i = 1; i <= count; i++) {
         apr_pool_t *one;
         fixture_request r = base;
 
         FIXTURE_MUST(apr_pool_create(&one, p) == APR_SUCCESS);
         r.key = key[(i - 1) % keys];
-        r.challenge = next_challenge(challenges, one);
+        r.challenge = challenges ? read_challenge(challenges, one) : NULL;
         r.subject = numbered(o->subject, i, one);
         r.san = numbered(o->san, i, one);
-        r.transaction_id = numbered(o->transaction_id, i, one);
+        r.message_type = numbered(r.message_type, i, one);
+        r.transaction_id =
+            o->transaction_id ? numbered(o->transaction_id, i, one) : former.transaction_id;
+        r.message_data = make_data(o, before, r.subject, one);
         if (o->spoil)
             spoil(&r, o->spoil, one);
         write_request(o, fixture_build(&r, one), i, one);

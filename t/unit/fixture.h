@@ -67,6 +67,8 @@ typedef struct fixture_request {
     long csr_version;                /* 0: v1 as RFC 2986 says; 2: as some Apple systems send */
     const EVP_MD *csr_digest;        /* NULL: SHA-256 */
     bool spoil_csr;                  /* wrong CSR signature */
+    int csr_attributes;              /* so many more attributes, of unknown types */
+    int csr_nested;                  /* one more attribute, nested so deep */
     scep_bytes message_data;         /* instead of a CSR */
 
     /* signer */
@@ -76,6 +78,8 @@ typedef struct fixture_request {
     bool without_signer;        /* certificate not sent */
     X509 *sent_instead;         /* this certificate is sent instead of the signer's */
     X509 *extra;                /* one more certificate is sent */
+    int extras;                 /* so many more certificates are sent */
+    int crls;                   /* so many CRLs are sent */
     bool signer_by_key_id;      /* SignerInfo names the signer by subjectKeyIdentifier */
 
     /* envelope */
@@ -85,6 +89,7 @@ typedef struct fixture_request {
     bool recipient_by_key_id;       /* named by subjectKeyIdentifier */
     int recipients;                 /* 0: one; -1: none (nothing is encrypted to anybody) */
     bool password_recipient;        /* PWRI instead of key transport */
+    bool key_recipient;             /* KEKRI instead of key transport */
     bool plain;                     /* the CSR itself as content, no envelope */
     bool spoil_encrypted_key;       /* the RSA block is not what the recipient's key made */
     bool spoil_padding;             /* the last byte of the CBC padding is wrong */
@@ -108,6 +113,8 @@ typedef struct fixture_request {
     bool unsigned_attributes;        /* SCEP attributes among the unsigned ones only */
     bool no_content;                 /* no eContent */
     bool ber;                        /* indefinite lengths, content in pieces */
+    int nested_attribute;            /* one more signed attribute, nested so deep */
+    const char *signing_time;        /* a UTCTime, YYMMDDHHMMSSZ; NULL: now */
 } fixture_request;
 
 typedef struct fixture_sent {
@@ -132,6 +139,26 @@ scep_bytes fixture_flip(scep_bytes der, size_t at, unsigned char mask, apr_pool_
 
 /** Where @a part begins in @a der, which must hold it. */
 size_t fixture_find(scep_bytes der, scep_bytes part);
+
+/* ---- bytes made by hand (fixture_der.c) ---- */
+
+/** One DER element. */
+scep_bytes fixture_tlv(uint8_t tag, scep_bytes content, apr_pool_t *p);
+
+/** @a n strings, one behind the other. */
+scep_bytes fixture_join(const scep_bytes *parts, size_t n, apr_pool_t *p);
+
+/** @a depth SEQUENCEs, one inside the other, the innermost empty.
+ *  @param indefinite with indefinite lengths */
+scep_bytes fixture_nested(int depth, bool indefinite, apr_pool_t *p);
+
+/** @a der with every constructed element in indefinite length. What it says is the same. */
+scep_bytes fixture_indefinite(scep_bytes der, apr_pool_t *p);
+
+/** @a envelope with another part. @param originator with tag, to be put in; len 0: none.
+ *  @param algorithm contentEncryptionAlgorithm with tag; len 0: left as it is */
+scep_bytes fixture_envelope(scep_bytes envelope, scep_bytes originator, scep_bytes algorithm,
+                            apr_pool_t *p);
 
 /* ---- replies ---- */
 

@@ -142,6 +142,16 @@ static void add_extension_request(X509_REQ *req, const fixture_request *r, apr_p
         add_csr_attribute(req, oid, V_ASN1_SEQUENCE, value, p);
 }
 
+static void add_odd_attributes(X509_REQ *req, const fixture_request *r, apr_pool_t *p)
+{
+    for (int i = 0; i < r->csr_attributes; i++)
+        add_csr_attribute(req, apr_psprintf(p, "1.3.6.1.4.1.32473.1.%d", i + 1),
+                          V_ASN1_PRINTABLESTRING, scep_bytes_of("odd"), p);
+    if (r->csr_nested)
+        add_csr_attribute(req, "1.3.6.1.4.1.32473.2", V_ASN1_SEQUENCE,
+                          fixture_nested(r->csr_nested, false, p), p);
+}
+
 scep_bytes fixture_csr(const fixture_request *r, apr_pool_t *p)
 {
     EVP_PKEY *key = r->key ? r->key : fixture_key(0);
@@ -159,6 +169,7 @@ scep_bytes fixture_csr(const fixture_request *r, apr_pool_t *p)
                  X509_REQ_set_subject_name(req, name) && X509_REQ_set_pubkey(req, key));
     add_challenge(req, r, p);
     add_extension_request(req, r, p);
+    add_odd_attributes(req, r, p);
     FIXTURE_MUST(X509_REQ_sign(req, key, EVP_PKEY_is_a(key, "ED25519") ? NULL : digest) > 0);
     len = i2d_X509_REQ(req, &der);
     csr = encoded(der, len, p);
@@ -189,6 +200,13 @@ static void add_recipients(CMS_ContentInfo *cms, const fixture_request *r, apr_p
 
         FIXTURE_MUST(password && CMS_add0_recipient_password(cms, -1, NID_id_alg_PWRI_KEK,
                                                              NID_undef, password, 8, NULL));
+        return;
+    }
+    if (r->key_recipient) {
+        unsigned char *key = OPENSSL_zalloc(16), *id = OPENSSL_zalloc(4);
+
+        FIXTURE_MUST(key && id &&
+                     CMS_add0_recipient_key(cms, NID_undef, key, 16, id, 4, NULL, NULL, NULL));
         return;
     }
     for (int i = 0; i < count; i++)
@@ -268,8 +286,14 @@ static void add_attributes(CMS_SignerInfo *si, const fixture_request *r, fixture
                       scep_bytes_of(sent->transaction_id), p);
     if (sent->nonce.len)
         add_attribute(si, r, SENDER_NONCE, V_ASN1_OCTET_STRING, sent->nonce, p);
+    if (r->signing_time) /* OpenSSL adds one of its own where there is none */
+        add_attribute(si, r, "1.2.840.113549.1.9.5", V_ASN1_UTCTIME, scep_bytes_of(r->signing_time),
+                      p);
     if (r->more_attribute)
         add_attribute(si, r, r->more_attribute, V_ASN1_OCTET_STRING, scep_bytes_of("more"), p);
+    if (r->nested_attribute)
+        add_attribute(si, r, "1.3.6.1.4.1.32473.2", V_ASN1_SEQUENCE,
+                      fixture_nested(r->nested_attribute, r->ber, p), p);
 }
 
 static CMS_SignerInfo *add_signer(CMS_ContentInfo *cms, X509 *cert, EVP_PKEY *key,
@@ -323,6 +347,27 @@ static scep_bytes encode(CMS_ContentInfo *cms, BIO *in, unsigned flags, bool ber
     return scep_bytes_dup(p, (scep_bytes){ (unsigned char *)data, (size_t)len });
 }
 
+static void add_others(CMS_ContentInfo *cms, const fixture_request *r, apr_pool_t *p)
+{
+    if (r->sent_instead)
+        FIXTURE_MUST(CMS_add1_cert(cms, r->sent_instead));
+    if (r->extra)
+        FIXTURE_MUST(CMS_add1_cert(cms, r->extra));
+    for (int i = 0; i < r->extras; i++)
+        FIXTURE_MUST(CMS_add1_cert(
+            cms, fixture_cert("one of many", fixture_key(1), NULL, NULL, false, 0, p)));
+    for (int i = 0; i < r->crls; i++) {
+        X509_CRL *crl = X509_CRL_new();
+        ASN1_TIME *now = X509_gmtime_adj(NULL, 0);
+
+        FIXTURE_MUST(crl && now && X509_CRL_set1_lastUpdate(crl, now) &&
+                     X509_CRL_sign(crl, fixture_key(1), EVP_sha256()) > 0 &&
+                     CMS_add1_crl(cms, crl));
+        ASN1_TIME_free(now);
+        X509_CRL_free(crl);
+    }
+}
+
 static scep_bytes build_message(const fixture_request *r, fixture_sent *sent, apr_pool_t *p)
 {
     unsigned flags =
@@ -343,10 +388,7 @@ static scep_bytes build_message(const fixture_request *r, fixture_sent *sent, ap
         if (!r->without_attributes)
             add_attributes(si, r, sent, p);
     }
-    if (r->sent_instead)
-        FIXTURE_MUST(CMS_add1_cert(cms, r->sent_instead));
-    if (r->extra)
-        FIXTURE_MUST(CMS_add1_cert(cms, r->extra));
+    add_others(cms, r, p);
     if (!si)
         set_content(cms, sent->envelope);
     else if (!r->ber)

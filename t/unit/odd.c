@@ -62,6 +62,14 @@ X509 *odd_version_1(apr_pool_t *p)
     return cert;
 }
 
+X509 *odd_signed_with_md5(apr_pool_t *p)
+{
+    X509 *cert = fixture_cert("device", fixture_key(0), NULL, NULL, false, 0, p);
+
+    FIXTURE_MUST(X509_sign(cert, fixture_key(0), EVP_md5()) > 0);
+    return cert;
+}
+
 X509 *odd_badly_signed(apr_pool_t *p)
 {
     X509 *cert = fixture_cert("device", fixture_key(0), NULL, NULL, false, 0, p);
@@ -163,6 +171,15 @@ X509 *odd_same_name_other_key(apr_pool_t *p)
 
     FIXTURE_MUST(X509_set_pubkey(cert, fixture_key(1)));
     fixture_resign(cert, fixture_key(1));
+    return cert;
+}
+
+X509 *odd_edwards_key(apr_pool_t *p)
+{
+    X509 *cert = odd_long_serial(p);
+
+    FIXTURE_MUST(X509_set_pubkey(cert, odd_ed25519(p)));
+    fixture_resign(cert, fixture_key(0));
     return cert;
 }
 

@@ -13,6 +13,7 @@ X509 *odd_for_certificates_only(apr_pool_t *p);
 X509 *odd_negative_serial(apr_pool_t *p);
 X509 *odd_long_serial(apr_pool_t *p);
 X509 *odd_version_1(apr_pool_t *p);
+X509 *odd_signed_with_md5(apr_pool_t *p);
 /* Issuer and subject are the same, and another key signed it. */
 X509 *odd_badly_signed(apr_pool_t *p);
 /* Issued by the fixture's CA. */
@@ -35,5 +36,7 @@ X509 *odd_other_certificate(apr_pool_t *p);
 X509 *odd_same_name_other_key(apr_pool_t *p);
 /* Named as odd_long_serial() is, but of an RSA key of 16384 bits. */
 X509 *odd_huge_key(apr_pool_t *p);
+/* Named as odd_long_serial() is, but of an Ed25519 key. */
+X509 *odd_edwards_key(apr_pool_t *p);
 
 #endif

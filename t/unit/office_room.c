@@ -3,17 +3,22 @@
 
 #include "init.h"
 #include "message.h"
+#include "proof.h"
 
 #include <apr_file_io.h>
 #include <apr_strings.h>
 #include <fcntl.h>
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-static char shared[] = "/tmp/scep-office-ca-XXXXXX"; /* what scep-ca init made */
-static char folder[64];                              /* of the test */
+static char shared[] = "/tmp/scep-office-ca-XXXXXX";      /* what scep-ca init made */
+static char successor[] = "/tmp/scep-office-next-XXXXXX"; /* of the CA that takes over */
+static char folder[64];                                   /* of the test */
 static int saved_stderr;
 
 static const char conf_text[] =
@@ -24,46 +29,88 @@ static const char conf_text[] =
     "ca_cert = %1$s/ca.pem\nca_key = file:%1$s/ca.key\n"
     "ra_sign_cert = %1$s/ra-sign.pem\nra_sign_key = file:%1$s/ra-sign.key\n"
     "ra_decrypt_cert = %1$s/ra-decrypt.pem\nra_decrypt_key = file:%1$s/ra-decrypt.key\n"
-    "templates = IPSECIntermediateOffline, Century, Sid\n"
+    "templates = IPSECIntermediateOffline, Century, Sid, Client\n"
+    "foreign_crl = file:foreign.crl\n"
+    "renewal_ca = renewal.pem\n"
+    "crl_file = ca.crl\n"
+    "next = successor\n"
+    "[authority successor]\n"
+    "connector = local\n"
+    "ca_cert = %2$s/ca.pem\nca_key = file:%2$s/ca.key\n"
+    "ra_sign_cert = %2$s/ra-sign.pem\nra_sign_key = file:%2$s/ra-sign.key\n"
+    "ra_decrypt_cert = %2$s/ra-decrypt.pem\nra_decrypt_key = file:%2$s/ra-decrypt.key\n"
+    "templates = IPSECIntermediateOffline, Century, Sid, Client\n"
+    "foreign_crl = none\n"
     "[template IPSECIntermediateOffline]\ndays = 30\n"
     "key_usage = digitalSignature, keyEncipherment\n"
     "[template Century]\ndays = 36500\nkey_usage = digitalSignature\n"
-    "[template Sid]\ndays = 30\nkey_usage = keyEncipherment\nallow_sid = yes\n";
+    "[template Sid]\ndays = 30\nkey_usage = keyEncipherment\nallow_sid = yes\n"
+    "[template Client]\ndays = 30\nkey_usage = digitalSignature\n"
+    "extended_key_usage = clientAuth\n";
 
 static const struct {
     const char *endpoint, *name, *value;
 } settings[] = {
-    { "devices", "SignatureTemplate", "Century" }, { "devices", "EncryptionTemplate", "Sid" },
-    { "Other.Example", "PasswordMax", "2" },       { "open", "EnforcePassword", "off" },
+    { "devices", "SignatureTemplate", "Century" },
+    { "devices", "EncryptionTemplate", "Sid" },
+    { "Other.Example", "PasswordMax", "2" },
+    { "open", "EnforcePassword", "off" },
     { "strict", "MinimumHash", "sha256" },
+    { "manual", "Approval", "enrol" },
+    { "manual", "PendingMax", "50" },
+    { "manual", "PasswordMax", "100" },
+    { "manual", "GetCert", "on" },
+    { "manual", "GetCRL", "on" },
+    { "always", "Approval", "always" },
+    { "apple", "ClientProfile", "apple" },
+    { "closed", "Renewal", "off" },
+    { "closed", "RenewalByPKCSReq", "on" },
+    { "loose", "DisableRenewalSubjectNameMatch", "on" },
+    { "loose", "LegacyAlgorithms", "on" },
+    { "loose", "RenewalMinimumHash", "sha1" },
+    { "legacy", "LegacyAlgorithms", "on" },
+    { "client", "SignatureTemplate", "Client" },
+    { "window", "RenewalWindow", "10" },
+    { "limited", "FailedMax", "3" },
+    { "limited", "MintMax", "3" },
 };
 
-void office_room_prepare(void)
+static void make_ca(char *path, const char *name)
 {
     apr_pool_t *p;
     init_made made = { 0 };
     init_plan plan = {
-        .out = shared,
+        .out = path,
         .ca_key = "p256",
         .ra_key = "rsa2048",
         .ca_name = "CN=Office Test CA",
-        .ra_name = "CN=Office Test RA",
+        .ra_name = name,
         .ca_days = 100,
         .ra_days = 90,
     };
 
-    FIXTURE_MUST(apr_initialize() == APR_SUCCESS && apr_pool_create(&p, NULL) == APR_SUCCESS);
-    FIXTURE_MUST(mkdtemp(shared));
+    FIXTURE_MUST(apr_pool_create(&p, NULL) == APR_SUCCESS);
+    FIXTURE_MUST(mkdtemp(path));
     FIXTURE_MUST(!init_identities(&made, &plan, p));
     FIXTURE_MUST(!init_files(&made, &plan, p));
     apr_pool_destroy(p);
 }
 
+/* Both CAs have one name, as a CA and its successor may have. */
+void office_room_prepare(void)
+{
+    FIXTURE_MUST(apr_initialize() == APR_SUCCESS);
+    make_ca(shared, "CN=Office Test RA");
+    make_ca(successor, "CN=Office Next RA");
+}
+
 static void remove_files(const char *path)
 {
     static const char *const names[] = {
-        "ca.key",    "ca.pem",  "ra-sign.key", "ra-sign.pem",  "ra-decrypt.key", "ra-decrypt.pem",
-        "store.key", "ca.conf", "store.db",    "store.db-wal", "store.db-shm",   "log",
+        "ca.key",         "ca.pem",         "ra-sign.key",  "ra-sign.pem",
+        "ra-decrypt.key", "ra-decrypt.pem", "store.key",    "ca.conf",
+        "store.db",       "store.db-wal",   "store.db-shm", "log",
+        "ca.crl",         "foreign.crl",    "renewal.pem",  "public/ca.crl",
     };
     char full[128];
 
@@ -73,12 +120,15 @@ static void remove_files(const char *path)
     }
     apr_snprintf(full, sizeof(full), "%s/state", path);
     (void)rmdir(full);
+    apr_snprintf(full, sizeof(full), "%s/public", path);
+    (void)rmdir(full);
     FIXTURE_MUST(rmdir(path) == 0);
 }
 
 void office_room_done(void)
 {
     remove_files(shared);
+    remove_files(successor);
 }
 
 /* The endpoints of the table above, as httpd's parent would send them. */
@@ -116,6 +166,41 @@ static office *open_office(const char *conf_path, apr_pool_t *p)
     return o;
 }
 
+/* The fixture's CA is the one whose certificates may be renewed too. */
+static void put_renewal_ca(apr_pool_t *p)
+{
+    FILE *file = fopen(apr_pstrcat(p, folder, "/renewal.pem", NULL), "w");
+
+    FIXTURE_MUST(file && PEM_write_X509(file, fixture_ca_get()->root) && fclose(file) == 0);
+}
+
+/* What it has revoked: the certificate of serial number OFFICE_ROOM_REVOKED. */
+static void put_foreign_crl(apr_pool_t *p)
+{
+    FILE *file = fopen(apr_pstrcat(p, folder, "/foreign.crl", NULL), "w");
+    const fixture_ca *ca = fixture_ca_get();
+    X509_CRL *crl = X509_CRL_new();
+    X509_REVOKED *entry = X509_REVOKED_new();
+    ASN1_INTEGER *serial = ASN1_INTEGER_new();
+    ASN1_TIME *then = ASN1_TIME_adj(NULL, time(NULL), 0, -60);
+    ASN1_TIME *next = ASN1_TIME_adj(NULL, time(NULL), 365, 0);
+
+    FIXTURE_MUST(file && crl && entry && serial && then && next &&
+                 ASN1_INTEGER_set(serial, OFFICE_ROOM_REVOKED) &&
+                 X509_REVOKED_set_serialNumber(entry, serial) &&
+                 X509_REVOKED_set_revocationDate(entry, then) &&
+                 X509_CRL_set_version(crl, X509_CRL_VERSION_2) &&
+                 X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->root)) &&
+                 X509_CRL_set1_lastUpdate(crl, then) && X509_CRL_set1_nextUpdate(crl, next) &&
+                 X509_CRL_add0_revoked(crl, entry) &&
+                 X509_CRL_sign(crl, ca->root_key, EVP_sha256()) && PEM_write_X509_CRL(file, crl) &&
+                 fclose(file) == 0);
+    ASN1_INTEGER_free(serial);
+    ASN1_TIME_free(then);
+    ASN1_TIME_free(next);
+    X509_CRL_free(crl);
+}
+
 office *office_room_up(apr_pool_t *p)
 {
     char *path;
@@ -126,7 +211,9 @@ office *office_room_up(apr_pool_t *p)
     FIXTURE_MUST(mkdtemp(folder));
     path = apr_pstrcat(p, folder, "/ca.conf", NULL);
     file = fopen(path, "w");
-    FIXTURE_MUST(file && fprintf(file, conf_text, shared) > 0 && fclose(file) == 0);
+    FIXTURE_MUST(file && fprintf(file, conf_text, shared, successor) > 0 && fclose(file) == 0);
+    put_renewal_ca(p);
+    put_foreign_crl(p);
     log = open(apr_pstrcat(p, folder, "/log", NULL), O_RDWR | O_CREAT | O_APPEND, 0600);
     saved_stderr = dup(STDERR_FILENO);
     FIXTURE_MUST(log >= 0 && saved_stderr >= 0 && dup2(log, STDERR_FILENO) >= 0);
@@ -188,15 +275,128 @@ const char *office_room_mint(office *o, const char *endpoint, apr_pool_t *p)
 scep_wire_verdict office_room_enrol(office *o, const char *endpoint, const char *id, scep_bytes csr,
                                     apr_pool_t *p)
 {
+    return office_room_enrol_at(o, endpoint, "", "192.0.2.9", id, csr, p);
+}
+
+scep_wire_verdict office_room_enrol_at(office *o, const char *endpoint, const char *authority,
+                                       const char *peer, const char *id, scep_bytes csr,
+                                       apr_pool_t *p)
+{
     const scep_wire_enrol in = {
         .endpoint = endpoint,
+        .authority = authority,
         .message_type = SCEP_PKCS_REQ,
         .transaction_id = scep_bytes_of(id),
         .csr = csr,
-        .peer = "192.0.2.9",
+        .peer = peer,
     };
     scep_wire_verdict out;
 
     office_enrol(&out, o, &in, apr_time_now() + o->timeout, p);
     return out;
+}
+
+const scep_ra *office_room_ra(const office *o, int authority)
+{
+    return identities_now(APR_ARRAY_IDX(o->authorities, authority, office_authority *)->identities)
+        ->ra[0];
+}
+
+X509 *office_room_ca(const office *o, int authority)
+{
+    return sk_X509_value(
+        APR_ARRAY_IDX(o->authorities, authority, office_authority *)->connector->chain, 0);
+}
+
+scep_wire_renew office_room_forward(const office *o, const char *endpoint, const fixture_request *r,
+                                    apr_pool_t *p)
+{
+    const scep_accept all = { .legacy = true };
+    fixture_request sent = *r;
+    scep_message *message;
+    scep_proof proof;
+
+    if (!sent.recipient)
+        sent.recipient = office_room_ra(o, 0)->decrypt.cert;
+    FIXTURE_MUST(!scep_message_open(&message, fixture_build(&sent, p)->der, &all, p));
+    FIXTURE_MUST(!scep_proof_take(&proof, message, p));
+    return (scep_wire_renew){
+        .endpoint = endpoint,
+        .authority = "",
+        .signer = proof.signer,
+        .attributes = proof.attributes,
+        .digest_algorithm = proof.digest_algorithm,
+        .signature_algorithm = proof.signature_algorithm,
+        .signature = proof.signature,
+        .content = proof.content,
+        .peer = "192.0.2.9",
+    };
+}
+
+scep_wire_verdict office_room_renew(office *o, const char *endpoint, const fixture_request *r,
+                                    apr_pool_t *p)
+{
+    const scep_wire_renew in = office_room_forward(o, endpoint, r, p);
+    scep_wire_verdict out;
+
+    office_renew(&out, o, &in, apr_time_now() + o->timeout, p);
+    return out;
+}
+
+scep_bytes office_room_key_hash(const EVP_PKEY *key, apr_pool_t *p)
+{
+    unsigned char *der = NULL, *hash = apr_palloc(p, 32);
+    int len = i2d_PUBKEY(key, &der);
+
+    FIXTURE_MUST(len > 0 && EVP_Digest(der, (size_t)len, hash, NULL, EVP_sha256(), NULL));
+    OPENSSL_free(der);
+    return (scep_bytes){ hash, 32 };
+}
+
+scep_wire_verdict office_room_poll(office *o, const char *endpoint, const char *id,
+                                   const EVP_PKEY *key, apr_pool_t *p)
+{
+    const scep_wire_poll in = {
+        .endpoint = endpoint,
+        .transaction_id = scep_bytes_of(id),
+        .key_hash = office_room_key_hash(key, p),
+        .peer = "192.0.2.9",
+    };
+    scep_wire_verdict out;
+
+    office_poll(&out, o, &in, p);
+    return out;
+}
+
+const scep_err *office_room_decide(office *o, const char *id, bool approve, apr_pool_t *p)
+{
+    const scep_wire_decide in = {
+        .id = id, .approve = approve, .reason = approve ? "" : "not one of ours", .by = "root"
+    };
+    scep_wire_done done;
+
+    return office_decide(&done, o, &in, p);
+}
+
+const char *office_room_waiting(office *o, const char *id, apr_pool_t *p)
+{
+    const scep_wire_list in = { .state = "", .authority = "", .subject = "", .after = "" };
+    scep_wire_request_page page = { 0 };
+
+    FIXTURE_MUST(!office_requests(&page, o, &in, p));
+    for (int i = 0; i < page.requests->nelts; i++) {
+        const scep_wire_request *r = &APR_ARRAY_IDX(page.requests, i, scep_wire_request);
+
+        if (!strcmp(r->transaction_id, id))
+            return r->id;
+    }
+    return NULL;
+}
+
+const scep_err *office_room_revoke(office *o, const char *serial, apr_pool_t *p)
+{
+    const scep_wire_revoke in = { .authority = "", .serial = serial, .reason = 1, .by = "root" };
+    scep_wire_done done;
+
+    return office_revoke(&done, o, &in, NULL, NULL, p);
 }

@@ -53,9 +53,11 @@ static scep_bytes answer_to(int verb, apr_pool_t *own)
 {
     scep_wire_verdict verdict = { .status = SCEP_STATUS_PENDING, .detail = "fake" };
     scep_wire_minted minted = { .outcome = SCEP_MINT_DONE, .challenge = "0123456789ABCDEF" };
-    scep_wire_identities identities = { .sign_key = scep_bytes_of("k") };
+    scep_wire_keys keys = { .sign_key = scep_bytes_of("k") };
+    scep_wire_identities identities = { .keys = apr_array_make(own, 1, sizeof(keys)) };
 
-    if (verb == SCEP_VERB_ENROL)
+    APR_ARRAY_PUSH(identities.keys, scep_wire_keys) = keys;
+    if (verb >= SCEP_VERB_ENROL && verb <= SCEP_VERB_FIND)
         return scep_wire_put_verdict(SCEP_VERB_VERDICT, &verdict, own);
     if (verb == SCEP_VERB_MINT)
         return scep_wire_put_minted(SCEP_VERB_MINTED, &minted, own);
@@ -179,14 +181,42 @@ static scep_ca_client *client_with(int timeout_ms)
     return client;
 }
 
-static const scep_err *enrol(scep_ca_client *client)
+/* One of the four calls that a verdict answers. */
+static const scep_err *ask(scep_ca_client *client, scep_bytes frame)
 {
-    scep_wire_enrol request = { .endpoint = "e", .message_type = 19, .peer = "127.0.0.1" };
     scep_wire_verdict verdict = { 0 };
-    const scep_err *err = scep_ca_client_enrol(&verdict, client, &request, p);
+    const scep_err *err = scep_ca_client_verdict(&verdict, client, frame, p);
 
     ck_assert(err || verdict.status == SCEP_STATUS_PENDING);
     return err;
+}
+
+static const scep_err *enrol(scep_ca_client *client)
+{
+    scep_wire_enrol request = { .endpoint = "e", .message_type = 19, .peer = "127.0.0.1" };
+
+    return ask(client, scep_wire_put_enrol(SCEP_VERB_ENROL, &request, p));
+}
+
+static const scep_err *renew(scep_ca_client *client)
+{
+    scep_wire_renew request = { .endpoint = "e", .signature = scep_bytes_of("s") };
+
+    return ask(client, scep_wire_put_renew(SCEP_VERB_RENEW, &request, p));
+}
+
+static const scep_err *poll_once(scep_ca_client *client)
+{
+    scep_wire_poll request = { .endpoint = "e", .key_hash = scep_bytes_of("h") };
+
+    return ask(client, scep_wire_put_poll(SCEP_VERB_POLL, &request, p));
+}
+
+static const scep_err *find(scep_ca_client *client)
+{
+    scep_wire_find request = { .endpoint = "e", .message_type = 21, .serial = "01" };
+
+    return ask(client, scep_wire_put_find(SCEP_VERB_FIND, &request, p));
 }
 
 static const scep_err *mint(scep_ca_client *client)
@@ -204,7 +234,8 @@ static const scep_err *identities(scep_ca_client *client)
     scep_wire_identities got = { 0 };
     const scep_err *err = scep_ca_client_identities(&got, client, "e", p);
 
-    ck_assert(err || got.sign_key.len == 1);
+    ck_assert(err || (got.keys->nelts == 1 &&
+                      APR_ARRAY_IDX(got.keys, 0, scep_wire_keys).sign_key.len == 1));
     return err;
 }
 
@@ -218,9 +249,15 @@ static const struct {
     int calls, connections; /* that the other side saw */
 } scripts[] = {
     { "an enrolment is answered", enrol, { ANSWER }, 1, SCEP_OK, 1, 1 },
+    { "a renewal is answered", renew, { ANSWER }, 1, SCEP_OK, 1, 1 },
+    { "a poll is answered", poll_once, { ANSWER }, 1, SCEP_OK, 1, 1 },
+    { "a search is answered", find, { ANSWER }, 1, SCEP_OK, 1, 1 },
     { "a challenge is minted", mint, { ANSWER }, 1, SCEP_OK, 1, 1 },
     { "identities are fetched", identities, { ANSWER }, 1, SCEP_OK, 1, 1 },
     { "a broken enrolment is repeated", enrol, { CLOSE, ANSWER }, 2, SCEP_OK, 2, 2 },
+    { "a broken renewal is repeated", renew, { CLOSE, ANSWER }, 2, SCEP_OK, 2, 2 },
+    { "a broken poll is repeated", poll_once, { CLOSE, ANSWER }, 2, SCEP_OK, 2, 2 },
+    { "a broken search is repeated", find, { CLOSE, ANSWER }, 2, SCEP_OK, 2, 2 },
     { "broken identities are repeated", identities, { CLOSE, ANSWER }, 2, SCEP_OK, 2, 2 },
     { "a broken mint is not repeated", mint, { CLOSE, ANSWER }, 2, SCEP_UNAVAILABLE, 1, 1 },
     { "an enrolment is repeated once", enrol, { CLOSE }, 1, SCEP_UNAVAILABLE, 2, 2 },
@@ -353,7 +390,9 @@ static void *many(void *client)
         scep_wire_enrol request = { .endpoint = "e" };
         scep_wire_verdict verdict;
 
-        failed += scep_ca_client_enrol(&verdict, client, &request, own) != NULL;
+        failed += scep_ca_client_verdict(&verdict, client,
+                                         scep_wire_put_enrol(SCEP_VERB_ENROL, &request, own),
+                                         own) != NULL;
         apr_pool_clear(own);
     }
     apr_pool_destroy(own);

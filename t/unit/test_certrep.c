@@ -1,162 +1,106 @@
-/* Replies: what a client finds in what scep_certrep_*() made. */
-#include "odd.h"
-#include "suite.h"
+/* Replies: the signed frame of each, and what FAILURE and PENDING say. */
+#include "reply.h"
 
-#include <openssl/err.h>
-#include <openssl/rsa.h>
-#include <string.h>
+/* ---- what every kind of reply has ---- */
 
-static const scep_accept default_accept = { 160 };
-
-typedef struct variant {
-    const char *name;
-    fixture_request r;
-    const EVP_MD *(*digest)(void);
-    const EVP_CIPHER *(*cipher)(void);
-    X509 *(*signer)(apr_pool_t *);
-} variant;
-
-static fixture_sent *build(const variant *v)
+static scep_bytes make_success(const scep_message *m)
 {
-    fixture_request r = v->r;
-
-    row = v->name ? v->name : "";
-    r.digest = v->digest ? v->digest() : NULL;
-    r.cipher = v->cipher ? v->cipher() : NULL;
-    r.signer = v->signer ? v->signer(p) : NULL;
-    return fixture_build(&r, p);
-}
-
-static scep_message *accepted(const fixture_sent *sent)
-{
-    scep_message *m = NULL;
-
-    assert_ok(scep_message_open(&m, sent->der, &default_accept, p));
-    return m;
-}
-
-static fixture_reply *open_reply(scep_bytes der, const fixture_sent *sent)
-{
-    const char *why;
-    fixture_reply *reply = fixture_open(der, sent->signer, sent->signer_key, &why, p);
-
-    ck_assert_msg(reply != NULL, "%s: %s", row, why);
-    return reply;
-}
-
-/* true of every reply. */
-static void assert_reply(const fixture_reply *reply, const fixture_sent *sent, const char *status,
-                         const scep_signer *ra)
-{
-    ck_assert(reply->verified);
-    ck_assert_int_eq(X509_cmp(reply->ra, ra->cert), 0);
-    ck_assert_int_eq(reply->outer_certs, 1);
-    ck_assert_int_eq(reply->signed_version, 1);
-    ck_assert_pstr_eq(reply->message_type, "3");
-    ck_assert_pstr_eq(reply->pki_status, status);
-    ck_assert_pstr_eq(reply->transaction_id, sent->transaction_id);
-    ck_assert_uint_eq(reply->sender_nonce.len, 16);
-    assert_bytes(reply->recipient_nonce, sent->nonce);
-    ck_assert(!scep_bytes_equal(reply->sender_nonce, sent->nonce));
-    ck_assert_uint_eq(ERR_peek_error(), 0);
-}
-
-static X509 *leaf(const fixture_sent *sent)
-{
-    const fixture_ca *ca = fixture_ca_get();
-
-    return fixture_cert("CN=device", sent->key, ca->root, ca->root_key, false, 0, p);
-}
-
-static const scep_signer *signer(void)
-{
-    return &fixture_ca_get()->ra.sign;
-}
-
-/* ---- SUCCESS ---- */
-
-static const variant requests[] = {
-    { .name = "R-066 SHA-256 and AES-128", .r = { 0 } },
-    { .name = "R-067 SHA-1 and 3DES", .digest = EVP_sha1, .cipher = EVP_des_ede3_cbc },
-    { .name = "SHA-224", .digest = EVP_sha224 },
-    { .name = "SHA-384 and AES-192", .digest = EVP_sha384, .cipher = EVP_aes_192_cbc },
-    { .name = "SHA-512 and AES-256", .digest = EVP_sha512, .cipher = EVP_aes_256_cbc },
-    { .name = "Q-52 OAEP", .r = { .oaep = true } },
-    { .name = "Q-33 no senderNonce", .r = { .nonce_length = -1 } },
-    { .name = "R-057 a senderNonce of 8 bytes", .r = { .nonce_length = 8 } },
-    { .name = "a senderNonce of 64 bytes", .r = { .nonce_length = 64 } },
-    { .name = "Q-34 an odd transactionID", .r = { .transaction_id = "tid*&_@x ../=" } },
-    { .name = "Q-61 another subject", .r = { .signer_subject = "CN=SCEP SIGNER" } },
-    { .name = "Q-62 a negative serial", .signer = odd_negative_serial },
-    { .name = "Q-63 a serial of 32 bytes", .signer = odd_long_serial },
-    { .name = "Q-64 version 1", .signer = odd_version_1 },
-    { .name = "R-070 an expired signer", .signer = odd_expired },
-    { .name = "R-070 a signer for certificates only", .signer = odd_for_certificates_only },
-    { .name = "Q-45 BER", .r = { .ber = true } },
-};
-
-/* encrypted to the signer, with the algorithms it used. */
-START_TEST(success_brings_the_certificate_in_the_requests_own_algorithms)
-{
-    const variant *v = &requests[_i];
-    fixture_sent *sent = build(v);
-    X509_STACK *certs = scep_borrowed_stack(p);
-    X509 *cert = leaf(sent);
-    scep_bytes der;
-    fixture_reply *reply;
-
-    FIXTURE_MUST(sk_X509_push(certs, cert));
-    assert_ok(scep_certrep_success(&der, accepted(sent), certs, signer(), p));
-    reply = open_reply(der, sent);
-    assert_reply(reply, sent, "0", signer());
-    ck_assert_ptr_null(reply->fail_info);
-    ck_assert_ptr_null(reply->fail_info_text);
-    ck_assert_int_eq(reply->digest_nid, EVP_MD_get_type(v->digest ? v->digest() : EVP_sha256()));
-    ck_assert_int_eq(reply->cipher_nid,
-                     EVP_CIPHER_get_nid(v->cipher ? v->cipher() : EVP_aes_128_cbc()));
-    ck_assert_int_eq(reply->key_transport_nid, v->r.oaep ? NID_rsaesOaep : NID_rsaEncryption);
-    ck_assert_int_eq(reply->enveloped_version, 0);
-    ck_assert_int_eq(sk_X509_num(reply->certs), 1);
-    ck_assert_int_eq(X509_cmp(sk_X509_value(reply->certs, 0), cert), 0);
-}
-END_TEST
-
-/* D-04, Q-42, O-14: DER would sort the set by its encoding, so both orders of size are tried. */
-START_TEST(the_leaf_comes_first_whatever_its_size)
-{
-    const char *names[] = { "CN=d", "CN=device,O=An organisation with a name of many words,"
-                                    "OU=A unit with a long name,L=A place with a long name" };
-    const fixture_ca *ca = fixture_ca_get();
-    fixture_sent *sent = fixture_build(&(fixture_request){ 0 }, p);
-    X509 *cert = fixture_cert(names[_i], sent->key, ca->root, ca->root_key, false,
-                              _i ? KU_DIGITAL_SIGNATURE : 0, p);
-    X509_STACK *certs = scep_borrowed_stack(p);
-    scep_bytes der;
-    fixture_reply *reply;
-
-    ck_assert((i2d_X509(cert, NULL) > i2d_X509(ca->root, NULL)) == (_i == 1));
-    FIXTURE_MUST(sk_X509_push(certs, cert) && sk_X509_push(certs, ca->root));
-    assert_ok(scep_certrep_success(&der, accepted(sent), certs, signer(), p));
-    reply = open_reply(der, sent);
-    ck_assert_int_eq(sk_X509_num(reply->certs), 2);
-    ck_assert_int_eq(X509_cmp(sk_X509_value(reply->certs, 0), cert), 0);
-    ck_assert_int_eq(X509_cmp(sk_X509_value(reply->certs, 1), ca->root), 0);
-}
-END_TEST
-
-/* no silent key agreement. */
-START_TEST(an_elliptic_signer_cannot_be_answered_with_success)
-{
-    fixture_request r = { .key = odd_p256(p) };
-    fixture_sent *sent = fixture_build(&r, p);
     X509_STACK *certs = scep_borrowed_stack(p);
     scep_bytes der = { 0 };
 
-    FIXTURE_MUST(sk_X509_push(certs, leaf(sent)));
-    assert_code(SCEP_BAD_ALG, scep_certrep_success(&der, accepted(sent), certs, signer(), p));
-    ck_assert_ptr_null(der.data);
-    assert_ok(scep_certrep_failure(&der, accepted(sent), 0, NULL, EVP_sha256(), signer(), p));
-    assert_reply(open_reply(der, sent), sent, "2", signer());
+    FIXTURE_MUST(sk_X509_push(certs, fixture_ca_get()->root));
+    assert_ok(scep_certrep_success(&der, m, certs, no_challenge, signer(), p));
+    return der;
+}
+
+static scep_bytes make_crl(const scep_message *m)
+{
+    scep_bytes der = { 0 };
+
+    assert_ok(scep_certrep_crl(&der, m, a_crl(), no_challenge, signer(), p));
+    return der;
+}
+
+static scep_bytes make_failure(const scep_message *m)
+{
+    scep_bytes der = { 0 };
+
+    assert_ok(scep_certrep_failure(&der, m, 2, "text", EVP_sha256(), signer(), p));
+    return der;
+}
+
+static scep_bytes make_pending(const scep_message *m)
+{
+    scep_bytes der = { 0 };
+
+    assert_ok(scep_certrep_pending(&der, m, signer(), p));
+    return der;
+}
+
+static const struct {
+    const char *name;
+    scep_bytes (*make)(const scep_message *m);
+    const char *status;
+    bool content;
+} kinds[] = {
+    { "SUCCESS", make_success, "0", true },
+    { "SUCCESS with a CRL", make_crl, "0", true },
+    { "FAILURE", make_failure, "2", false },
+    { "PENDING", make_pending, "3", false },
+};
+
+/* fixture_open() demands DER to the last byte, and of each attribute one value of its type. A
+ * client that knows GetCACert's certificates verifies it with them. */
+START_TEST(R_140_R_141_R_146_R_147_R_149_Q_32_Q_35_Q_37_Q_38_D_05_every_reply_has_this_frame)
+{
+    fixture_sent *sent = fixture_build(&(fixture_request){ 0 }, p);
+    X509_STACK *known = scep_borrowed_stack(p);
+    X509_STORE *store = X509_STORE_new();
+    const char *why = NULL;
+    fixture_reply *reply;
+    CMS_ContentInfo *cms;
+    scep_bytes der, content;
+    BIO *empty = scep_BIO(p, BIO_new_mem_buf("", 0));
+
+    row = kinds[_i].name;
+    der = kinds[_i].make(accepted(sent));
+    reply = fixture_open(der, NULL, NULL, &why, p);
+    ck_assert_msg(reply != NULL, "%s: %s", row, why);
+    assert_reply(reply, sent, kinds[_i].status, signer());
+    ck_assert_ptr_eq(reply->fail_info ? reply : NULL, strcmp(row, "FAILURE") ? NULL : reply);
+    cms = outer(der, &content);
+    ck_assert((content.len > 0) == kinds[_i].content);
+    FIXTURE_MUST(store && X509_STORE_add_cert(store, fixture_ca_get()->root) &&
+                 sk_X509_push(known, signer()->cert) && empty &&
+                 X509_STORE_set_purpose(store, X509_PURPOSE_ANY));
+    ck_assert_int_eq(
+        CMS_verify(cms, known, store, content.len ? NULL : empty, NULL, CMS_NOINTERN | CMS_BINARY),
+        1);
+    X509_STORE_free(store);
+}
+END_TEST
+
+/* iOS ends where digestAlgorithm is a signature's, or contentType is missing. */
+START_TEST(R_141_Q_39_the_digest_is_named_as_one_and_contenttype_is_signed)
+{
+    fixture_sent *sent = fixture_build(&(fixture_request){ 0 }, p);
+    CMS_ContentInfo *cms;
+    CMS_SignerInfo *si;
+    X509_ALGOR *digest, *signature;
+    scep_bytes content;
+
+    row = kinds[_i].name;
+    cms = outer(kinds[_i].make(accepted(sent)), &content);
+    ck_assert_int_eq(sk_CMS_SignerInfo_num(CMS_get0_SignerInfos(cms)), 1);
+    si = sk_CMS_SignerInfo_value(CMS_get0_SignerInfos(cms), 0);
+    CMS_SignerInfo_get0_algs(si, NULL, NULL, &digest, &signature);
+    ck_assert_int_eq(OBJ_obj2nid(digest->algorithm), NID_sha256);
+    ck_assert_int_eq(OBJ_obj2nid(signature->algorithm), NID_rsaEncryption);
+    ck_assert_ptr_nonnull(
+        CMS_signed_get0_data_by_OBJ(si, OBJ_nid2obj(NID_pkcs9_contentType), -3, V_ASN1_OBJECT));
+    ck_assert_ptr_nonnull(CMS_signed_get0_data_by_OBJ(si, OBJ_nid2obj(NID_pkcs9_messageDigest), -3,
+                                                      V_ASN1_OCTET_STRING));
+    ck_assert_int_eq(OBJ_obj2nid(CMS_get0_eContentType(cms)), NID_pkcs7_data);
 }
 END_TEST
 
@@ -170,7 +114,7 @@ START_TEST(an_elliptic_ra_signs_replies)
 
     ra.cert = fixture_cert("ec", ra.key, ca->root, ca->root_key, false, KU_DIGITAL_SIGNATURE, p);
     FIXTURE_MUST(sk_X509_push(certs, leaf(sent)));
-    assert_ok(scep_certrep_success(&der, accepted(sent), certs, &ra, p));
+    assert_ok(scep_certrep_success(&der, accepted(sent), certs, no_challenge, &ra, p));
     assert_reply(open_reply(der, sent), sent, "0", &ra);
 }
 END_TEST
@@ -179,8 +123,7 @@ END_TEST
 
 static char text_of_255[256], text_of_256[257];
 
-/* */
-START_TEST(failure_says_why_and_holds_nothing)
+START_TEST(R_142_R_143_R_144_failure_says_why_and_holds_nothing)
 {
     const char *texts[] = { NULL, "request not permitted", "gr\xC3\xBC\xC3\x9F\x65", text_of_255,
                             "0x80070490" };
@@ -200,7 +143,24 @@ START_TEST(failure_says_why_and_holds_nothing)
 }
 END_TEST
 
-START_TEST(a_failure_out_of_range_is_not_sent)
+/* What a client reads of an error is the table's text: fixed, short, and no matter of the request.
+ */
+START_TEST(S_29_failinfotext_tells_nothing_of_what_went_wrong_inside)
+{
+    fixture_sent *sent = fixture_build(&(fixture_request){ 0 }, p);
+    const scep_err *err = scep_fail(p, UNREADABLE, "/etc/scep/ra.key: padding of %s", "secret");
+    const scep_code_info *info = scep_code_describe(err->code);
+    scep_bytes der;
+
+    assert_ok(scep_certrep_failure(&der, accepted(sent), info->fail_info, info->text, EVP_sha256(),
+                                   signer(), p));
+    ck_assert_str_eq(open_reply(der, sent)->fail_info_text, "request cannot be read");
+    for (size_t i = 0; i + 6 <= der.len; i++)
+        ck_assert(memcmp(der.data + i, "secret", 6) && memcmp(der.data + i, "ra.key", 6));
+}
+END_TEST
+
+START_TEST(R_143_R_144_a_failure_out_of_range_is_not_sent)
 {
     fixture_sent *sent = fixture_build(&(fixture_request){ 0 }, p);
     scep_message *m = accepted(sent);
@@ -259,8 +219,7 @@ START_TEST(a_request_that_was_refused_is_answerable)
 }
 END_TEST
 
-/* */
-START_TEST(pending_holds_nothing_and_gives_no_reason)
+START_TEST(R_110_pending_holds_nothing_and_gives_no_reason)
 {
     fixture_sent *sent = fixture_build(&(fixture_request){ 0 }, p);
     scep_bytes der;
@@ -276,16 +235,19 @@ START_TEST(pending_holds_nothing_and_gives_no_reason)
 }
 END_TEST
 
-/* some clients refuse a senderNonce they have seen. */
-START_TEST(every_reply_has_a_nonce_of_its_own)
+/* Some clients refuse a senderNonce they have seen. An EC key signs so many quickly. */
+START_TEST(R_145_Q_36_every_reply_has_a_nonce_of_its_own)
 {
-    enum { REPLIES = 200 };
+    enum { REPLIES = 1000 };
+    const fixture_ca *ca = fixture_ca_get();
+    scep_signer ra = { .key = odd_p256(p) };
     fixture_sent *sent = fixture_build(&(fixture_request){ 0 }, p);
     scep_message *m = accepted(sent);
     scep_bytes nonces[REPLIES], der;
 
+    ra.cert = fixture_cert("ec", ra.key, ca->root, ca->root_key, false, KU_DIGITAL_SIGNATURE, p);
     for (int i = 0; i < REPLIES; i++) {
-        assert_ok(scep_certrep_failure(&der, m, 2, NULL, EVP_sha256(), signer(), p));
+        assert_ok(scep_certrep_failure(&der, m, 2, NULL, EVP_sha256(), &ra, p));
         nonces[i] = open_reply(der, sent)->sender_nonce;
         for (int k = 0; k < i; k++)
             ck_assert(!scep_bytes_equal(nonces[i], nonces[k]));
@@ -297,16 +259,18 @@ static void add_tests(TCase *cases)
 {
     memset(text_of_255, 't', 255);
     memset(text_of_256, 't', 256);
-    tcase_add_loop_test(cases, success_brings_the_certificate_in_the_requests_own_algorithms, 0,
-                        ROWS(requests));
-    tcase_add_loop_test(cases, the_leaf_comes_first_whatever_its_size, 0, 2);
-    tcase_add_test(cases, an_elliptic_signer_cannot_be_answered_with_success);
+    tcase_add_loop_test(
+        cases, R_140_R_141_R_146_R_147_R_149_Q_32_Q_35_Q_37_Q_38_D_05_every_reply_has_this_frame, 0,
+        ROWS(kinds));
+    tcase_add_loop_test(cases, R_141_Q_39_the_digest_is_named_as_one_and_contenttype_is_signed, 0,
+                        ROWS(kinds));
     tcase_add_test(cases, an_elliptic_ra_signs_replies);
-    tcase_add_loop_test(cases, failure_says_why_and_holds_nothing, 0, 5);
-    tcase_add_test(cases, a_failure_out_of_range_is_not_sent);
+    tcase_add_loop_test(cases, R_142_R_143_R_144_failure_says_why_and_holds_nothing, 0, 5);
+    tcase_add_test(cases, S_29_failinfotext_tells_nothing_of_what_went_wrong_inside);
+    tcase_add_test(cases, R_143_R_144_a_failure_out_of_range_is_not_sent);
     tcase_add_loop_test(cases, a_request_that_was_refused_is_answerable, 0, ROWS(refused));
-    tcase_add_test(cases, pending_holds_nothing_and_gives_no_reason);
-    tcase_add_test(cases, every_reply_has_a_nonce_of_its_own);
+    tcase_add_test(cases, R_110_pending_holds_nothing_and_gives_no_reason);
+    tcase_add_test(cases, R_145_Q_36_every_reply_has_a_nonce_of_its_own);
 }
 
 int main(void)

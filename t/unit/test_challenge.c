@@ -1,4 +1,4 @@
-/* Rules on top of the store: challenges, reservations, transactions, inventory, clean-up. */
+/* Challenges: the key, minting, use, clean-up. */
 #include "challenge.h"
 #include "clock.h"
 #include "store_room.h"
@@ -11,23 +11,9 @@
 #include <unistd.h>
 
 #define CROWD 40
-#define START apr_time_from_sec(1700000000)
 
 static const store_key key = { "0123456789abcdef0123456789abcdef" };
 static const challenge_limits limits = { .max = 5, .minutes = 60, .length = 8 };
-
-static void assert_code(const scep_err *err, scep_code code)
-{
-    ck_assert_msg((err ? err->code : SCEP_OK) == code, "%s, not %s: %s",
-                  scep_code_describe(err ? (int)err->code : SCEP_OK)->name,
-                  scep_code_describe(code)->name, err ? err->detail : "");
-}
-
-static void set_up(void)
-{
-    room_up_portable();
-    scep_clock_set(START);
-}
 
 /* NULL: the endpoint is full */
 static const char *mint(const char *endpoint, const challenge_limits *within)
@@ -35,7 +21,7 @@ static const char *mint(const char *endpoint, const challenge_limits *within)
     apr_int64_t expires = 0;
     const char *challenge;
 
-    assert_code(challenge_mint(&challenge, &expires, room_store, &key, endpoint, within, "admin",
+    room_expect(challenge_mint(&challenge, &expires, room_store, &key, endpoint, within, "admin",
                                "127.0.0.1", room_pool),
                 SCEP_OK);
     if (challenge)
@@ -67,7 +53,7 @@ static use_job job_of(const char *endpoint, const char *challenge)
 {
     use_job j = { .endpoint = endpoint };
 
-    assert_code(challenge_hash(&j.hash, &key, endpoint, scep_bytes_of(challenge), room_pool),
+    room_expect(challenge_hash(&j.hash, &key, endpoint, scep_bytes_of(challenge), room_pool),
                 SCEP_OK);
     return j;
 }
@@ -76,7 +62,7 @@ static bool is_good(const char *endpoint, const char *challenge)
 {
     use_job j = job_of(endpoint, challenge);
 
-    assert_code(store_run(room_store, check_in_store, &j, room_pool), SCEP_OK);
+    room_expect(store_run(room_store, check_in_store, &j, room_pool), SCEP_OK);
     return j.good;
 }
 
@@ -96,28 +82,20 @@ static apr_int64_t unused(void)
 {
     apr_int64_t count;
 
-    assert_code(store_run(room_store, count_in_store, &count, room_pool), SCEP_OK);
+    room_expect(store_run(room_store, count_in_store, &count, room_pool), SCEP_OK);
     return count;
 }
 
 /* What the counter should say, counted. */
 static apr_int64_t fresh_rows(void)
 {
-    const char *cell = "";
-    apr_dbd_results_t *results = NULL;
-    apr_dbd_row_t *row = NULL;
     other o = other_open();
+    apr_array_header_t *cells = other_asks(&o, "SELECT count(*) FROM scep_challenge"
+                                               " WHERE endpoint = 'e' AND state = 'fresh'");
 
-    ck_assert_int_eq(apr_dbd_select(o.driver, room_pool, o.handle, &results,
-                                    "SELECT count(*) FROM scep_challenge WHERE endpoint = 'e'"
-                                    " AND state = 'fresh'",
-                                    1),
-                     0);
-    ck_assert_int_eq(apr_dbd_get_row(o.driver, room_pool, results, &row, -1), 0);
-    cell = apr_pstrdup(room_pool, apr_dbd_get_entry(o.driver, row, 0));
-    ck_assert_int_eq(apr_dbd_get_row(o.driver, room_pool, results, &row, -1), -1);
     other_close(&o);
-    return apr_atoi64(cell);
+    ck_assert_int_eq(cells->nelts, 1);
+    return apr_atoi64(APR_ARRAY_IDX(cells, 0, const char *));
 }
 
 /* ---- the key ---- */
@@ -144,7 +122,7 @@ START_TEST(a_store_key_is_64_hex_digits_that_nobody_else_reads)
     const char *path = apr_psprintf(room_pool, "%s/store.key", room_folder);
     store_key *loaded;
 
-    assert_code(store_key_load(&loaded, path, room_pool), SCEP_CONFIG);
+    room_expect(store_key_load(&loaded, path, room_pool), SCEP_CONFIG);
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         size_t len = strlen(files[i].text);
@@ -169,12 +147,12 @@ START_TEST(a_hash_depends_on_key_endpoint_and_challenge)
     static const store_key other_key = { "another key, also of 32 bytes..." };
     const char *first, *second;
 
-    assert_code(challenge_hash(&first, &key, "ab", scep_bytes_of("c"), room_pool), SCEP_OK);
+    room_expect(challenge_hash(&first, &key, "ab", scep_bytes_of("c"), room_pool), SCEP_OK);
     /* python3: hmac.new(key, b'\0'*7 + b'\2' + b'ab' + b'c', 'sha256') */
     ck_assert_str_eq(first, "s9SOqu3eiWXaq4p/7qbvtBiKzcSQ52ApNIHG9citVOE=");
-    assert_code(challenge_hash(&second, &key, "a", scep_bytes_of("bc"), room_pool), SCEP_OK);
+    room_expect(challenge_hash(&second, &key, "a", scep_bytes_of("bc"), room_pool), SCEP_OK);
     ck_assert_str_ne(first, second);
-    assert_code(challenge_hash(&second, &other_key, "ab", scep_bytes_of("c"), room_pool), SCEP_OK);
+    room_expect(challenge_hash(&second, &other_key, "ab", scep_bytes_of("c"), room_pool), SCEP_OK);
     ck_assert_str_ne(first, second);
 }
 END_TEST
@@ -198,10 +176,10 @@ START_TEST(a_challenge_is_good_once)
 {
     const char *challenge = mint("e", &limits);
 
-    assert_code(use("e", challenge), SCEP_OK);
+    room_expect(use("e", challenge), SCEP_OK);
     ck_assert(!is_good("e", challenge));
-    assert_code(use("e", challenge), SCEP_CHALLENGE);
-    assert_code(use("e", "unknown"), SCEP_CHALLENGE);
+    room_expect(use("e", challenge), SCEP_CHALLENGE);
+    room_expect(use("e", "unknown"), SCEP_CHALLENGE);
     ck_assert_int_eq(unused(), 0);
 }
 END_TEST
@@ -210,11 +188,11 @@ START_TEST(an_expired_challenge_is_no_good)
 {
     const char *challenge = mint("e", &limits);
 
-    scep_clock_set(START + apr_time_from_sec(3599));
+    scep_clock_set(ROOM_START + apr_time_from_sec(3599));
     ck_assert(is_good("e", challenge));
-    scep_clock_set(START + apr_time_from_sec(3600));
+    scep_clock_set(ROOM_START + apr_time_from_sec(3600));
     ck_assert(!is_good("e", challenge));
-    assert_code(use("e", challenge), SCEP_CHALLENGE);
+    room_expect(use("e", challenge), SCEP_CHALLENGE);
 }
 END_TEST
 
@@ -228,7 +206,7 @@ START_TEST(a_full_endpoint_mints_nothing_until_one_is_used)
     ck_assert_int_eq(unused(), limits.max);
     ck_assert_int_eq(fresh_rows(), limits.max);
     ck_assert_ptr_nonnull(mint("f", &limits));
-    assert_code(use("e", first), SCEP_OK);
+    room_expect(use("e", first), SCEP_OK);
     ck_assert_ptr_nonnull(mint("e", &limits));
     ck_assert_ptr_null(mint("e", &limits));
 }
@@ -238,7 +216,7 @@ START_TEST(expired_ones_make_room)
 {
     for (int i = 0; i < limits.max; i++)
         ck_assert_ptr_nonnull(mint("e", &limits));
-    scep_clock_set(START + apr_time_from_sec(3600));
+    scep_clock_set(ROOM_START + apr_time_from_sec(3600));
     ck_assert_ptr_nonnull(mint("e", &limits));
     ck_assert_int_eq(unused(), 1);
     ck_assert_int_eq(fresh_rows(), 1);
@@ -251,7 +229,7 @@ START_TEST(a_mint_removes_a_hundred_at_most)
 
     for (int i = 0; i < 130; i++)
         ck_assert_ptr_nonnull(mint("e", &wide));
-    scep_clock_set(START + apr_time_from_sec(3600));
+    scep_clock_set(ROOM_START + apr_time_from_sec(3600));
     ck_assert_ptr_nonnull(mint("e", &wide));
     ck_assert_int_eq(unused(), 31);
     ck_assert_int_eq(fresh_rows(), 31);
@@ -264,14 +242,14 @@ START_TEST(counter_agrees_with_rows_after_a_sweep_of_all_endpoints)
 
     ck_assert_ptr_nonnull(mint("f", &limits));
     ck_assert_ptr_nonnull(mint("e", &limits));
-    assert_code(use("e", one), SCEP_OK);
-    scep_clock_set(START + apr_time_from_sec(1800));
+    room_expect(use("e", one), SCEP_OK);
+    scep_clock_set(ROOM_START + apr_time_from_sec(1800));
     ck_assert_ptr_nonnull(mint("e", &limits));
-    scep_clock_set(START + apr_time_from_sec(3600));
-    assert_code(challenge_sweep(room_store, 100, room_pool), SCEP_OK);
+    scep_clock_set(ROOM_START + apr_time_from_sec(3600));
+    room_expect(challenge_sweep(room_store, 100, room_pool), SCEP_OK);
     ck_assert_int_eq(unused(), 1);
     ck_assert_int_eq(fresh_rows(), 1);
-    assert_code(use("e", two), SCEP_CHALLENGE);
+    room_expect(use("e", two), SCEP_CHALLENGE);
     ck_assert_int_eq(unused(), 1);
 }
 END_TEST
@@ -311,7 +289,7 @@ static void crowd_runs(member *crowd, apr_thread_start_t what, use_job *job)
     store *second;
 
     /* two nodes on one database */
-    assert_code(store_open(&second, room_where, room_pool), SCEP_OK);
+    room_expect(store_open(&second, room_where, room_pool), SCEP_OK);
     for (int i = 0; i < CROWD; i++) {
         crowd[i].store = i % 2 ? second : room_store;
         crowd[i].job = job;
@@ -332,7 +310,7 @@ START_TEST(a_challenge_is_used_once_by_forty_threads_of_two_nodes)
     for (int i = 0; i < CROWD; i++) {
         won += !crowd[i].err;
         if (crowd[i].err)
-            assert_code(crowd[i].err, SCEP_CHALLENGE);
+            room_expect(crowd[i].err, SCEP_CHALLENGE);
     }
     ck_assert_int_eq(won, 1);
     ck_assert_int_eq(unused(), 0);
@@ -346,7 +324,7 @@ START_TEST(forty_threads_of_two_nodes_mint_no_more_than_the_limit)
 
     crowd_runs(crowd, mint_one, NULL);
     for (int i = 0; i < CROWD; i++) {
-        assert_code(crowd[i].err, SCEP_OK);
+        room_expect(crowd[i].err, SCEP_OK);
         minted += crowd[i].minted != NULL;
     }
     ck_assert_int_eq(minted, limits.max);
@@ -359,7 +337,7 @@ static Suite *challenge_suite(void)
     Suite *suite = suite_create("challenge");
     TCase *cases = tcase_create("challenges");
 
-    tcase_add_checked_fixture(cases, set_up, room_down);
+    tcase_add_checked_fixture(cases, room_up_at_start, room_down);
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, a_store_key_is_64_hex_digits_that_nobody_else_reads);
     tcase_add_test(cases, a_hash_depends_on_key_endpoint_and_challenge);
@@ -378,7 +356,8 @@ static Suite *challenge_suite(void)
 
 int main(void)
 {
-    Suite *(*const make[])(void) = { challenge_suite, transaction_suite, reservation_suite };
+    Suite *(*const make[])(void) = { challenge_suite, transaction_suite, inventory_suite,
+                                     reservation_suite };
 
-    return room_main(make, 3);
+    return room_main(make, 4);
 }

@@ -18,7 +18,8 @@
     "ra_sign_key = file:ra-sign.key\n"        \
     "ra_decrypt_cert = /abs/ra-decrypt.pem\n" \
     "ra_decrypt_key = file:/abs/ra-decrypt.key\n"
-#define AUTHORITY "[authority default]\n" AUTHORITY_KEYS "templates = A, B\n"
+#define AUTHORITY "[authority default]\n" AUTHORITY_KEYS "templates = A, B\nforeign_crl = none\n"
+#define OTHER AUTHORITY_KEYS "templates = A\nforeign_crl = none\n"
 #define TEMPLATE_A "[template A]\ndays = 30\nkey_usage = digitalSignature\n"
 #define TEMPLATE_B                                                                  \
     "[template B]\ndays = 36500\nkey_usage = digitalSignature , keyEncipherment\n"  \
@@ -26,6 +27,12 @@
     "subject_required = yes\nallow_sid = yes\ncrl_url = http://a.example/crl\n"     \
     "issuer_url = ldap://a.example/ca\nocsp_url = https://a.example/\n"
 #define WHOLE TOP AUTHORITY TEMPLATE_A TEMPLATE_B
+#define EVERYTHING                                                                \
+    "ctl = state/ctl.sock\n" TOP AUTHORITY                                        \
+    "ra_days = 90\nra_renew_days = 9\nrenewal_ca = old.pem\n"                     \
+    "crl_file = public/ca.crl\ncrl_days = 3\nnext = heir\n" TEMPLATE_A TEMPLATE_B \
+    "approval = enrol\n[authority heir]\n" AUTHORITY_KEYS                         \
+    "templates = A\nforeign_crl = file:crl/old.crl\ncrl_file = public/heir.crl\n"
 
 static const char *folder;
 
@@ -61,10 +68,11 @@ START_TEST(every_key_is_read)
     const conf_template *t;
     conf *c;
 
-    assert_ok(load(&c, WHOLE, strlen(WHOLE)));
+    assert_ok(load(&c, EVERYTHING, strlen(EVERYTHING)));
+    ck_assert_str_eq(c->ctl, apr_pstrcat(p, folder, "/state/ctl.sock", NULL));
     ck_assert_str_eq(c->store, apr_pstrcat(p, "sqlite3:", folder, "/state/store.db", NULL));
     ck_assert_str_eq(c->store_key, apr_pstrcat(p, folder, "/store.key", NULL));
-    ck_assert_int_eq(c->authorities->nelts, 1);
+    ck_assert_int_eq(c->authorities->nelts, 2);
     ck_assert_ptr_null(conf_authority_find(c, "other"));
     a = conf_authority_find(c, "default");
     ck_assert_ptr_nonnull(a);
@@ -85,16 +93,49 @@ START_TEST(every_key_is_read)
     ck_assert_str_eq(t->crl_url, "http://a.example/crl");
     ck_assert_str_eq(t->issuer_url, "ldap://a.example/ca");
     ck_assert_str_eq(t->ocsp_url, "https://a.example/");
+    ck_assert_str_eq(t->approval, "enrol");
+}
+END_TEST
+
+START_TEST(every_key_of_renewal_and_roll_over_is_read)
+{
+    const conf_authority *a, *heir;
+    conf *c;
+
+    assert_ok(load(&c, EVERYTHING, strlen(EVERYTHING)));
+    a = conf_authority_find(c, "default");
+    heir = conf_authority_find(c, "heir");
+    ck_assert_int_eq(a->ra_days, 90);
+    ck_assert_int_eq(a->ra_renew_days, 9);
+    ck_assert_str_eq(a->renewal_ca, apr_pstrcat(p, folder, "/old.pem", NULL));
+    ck_assert_str_eq(a->foreign_crl, "none");
+    ck_assert_str_eq(heir->foreign_crl, apr_pstrcat(p, folder, "/crl/old.crl", NULL));
+    ck_assert_str_eq(a->crl_file, apr_pstrcat(p, folder, "/public/ca.crl", NULL));
+    ck_assert_int_eq(a->crl_days, 3);
+    ck_assert_str_eq(a->next_name, "heir");
+    ck_assert_ptr_eq(a->next, heir);
+    ck_assert_ptr_null(heir->next);
 }
 END_TEST
 
 START_TEST(what_is_left_out_has_its_default)
 {
+    const conf_authority *a;
     const conf_template *t;
     conf *c;
 
     assert_ok(load(&c, WHOLE, strlen(WHOLE)));
-    t = conf_template_find(conf_authority_find(c, "default"), "A");
+    a = conf_authority_find(c, "default");
+    ck_assert_ptr_null(c->ctl);
+    ck_assert_int_eq(a->ra_days, 365);
+    ck_assert_int_eq(a->ra_renew_days, 30);
+    ck_assert_int_eq(a->crl_days, 7);
+    ck_assert_ptr_null(a->renewal_ca);
+    ck_assert_ptr_null(a->crl_file);
+    ck_assert_ptr_null(a->next_name);
+    ck_assert_ptr_null(a->next);
+    t = conf_template_find(a, "A");
+    ck_assert_str_eq(t->approval, "no");
     ck_assert_int_eq(t->minimum_rsa_bits, 2048);
     ck_assert(!t->subject_required && !t->allow_sid);
     ck_assert_ptr_null(t->extended_key_usage);
@@ -110,8 +151,12 @@ static const struct {
     { "comments, quotes, blank lines, CRLF, no newline at the end",
       "# C:\\CA and $HOME may stand in a comment\r\n\r\n" TOP AUTHORITY TEMPLATE_A TEMPLATE_B
       "[ template  C_1.x-y ]  # one more\r\n days=1 # a day\r\nkey_usage = \"digitalSignature\"" },
-    { "several authorities share a template",
-      WHOLE "[authority other]\n" AUTHORITY_KEYS "templates = A\n" },
+    { "several authorities share a template", WHOLE "[authority other]\n" OTHER },
+    { "three authorities in a row", WHOLE "[authority c]\n" OTHER "[authority a]\n" OTHER
+                                          "next = b\n[authority b]\n" OTHER "next = c\n" },
+    { "an https URL of a CRL",
+      TOP "[authority a]\n" AUTHORITY_KEYS
+          "templates = A\nforeign_crl = https://a.example/x.crl\n" TEMPLATE_A },
     { "PostgreSQL",
       "store = pgsql:host=db dbname=scep passfile=/etc/x\nstore_key = file:k\n" AUTHORITY TEMPLATE_A
           TEMPLATE_B },
@@ -134,13 +179,13 @@ static const struct {
 } refused[] = {
     { "a repeated key", "store = sqlite3:a\nstore_key = file:b\nstore = sqlite3:c\n", 3,
       "line 1 already" },
-    { "a repeated section", WHOLE TEMPLATE_A, 25, "line 12 already" },
-    { "a repeated template, spelled otherwise", WHOLE "[template  A]\ndays=1\n", 25, "twice" },
-    { "a repeated authority, spelled otherwise", WHOLE "[authority  default]\n", 25, "twice" },
+    { "a repeated section", WHOLE TEMPLATE_A, 26, "line 13 already" },
+    { "a repeated template, spelled otherwise", WHOLE "[template  A]\ndays=1\n", 26, "twice" },
+    { "a repeated authority, spelled otherwise", WHOLE "[authority  default]\n", 26, "twice" },
     { "an unknown key at the top", "stor = sqlite3:a\n", 1, "store, store_key" },
     { "an unknown key in an authority", TOP "[authority a]\nca_crt = x\n", 4, "ca_cert" },
     { "an unknown key in a template", TOP "[template a]\nday = 1\n", 4, "days" },
-    { "a key of another section", WHOLE "store = sqlite3:x\n", 25, "not known here" },
+    { "a key of another section", WHOLE "store = sqlite3:x\n", 26, "not known here" },
     { "an unknown section", TOP "[authorities]\n", 3, "[authority NAME]" },
     { "OpenSSL's default section", TOP "[default]\n", 3, "[authority NAME]" },
     { "OpenSSL's environment", TOP "[ENV]\n", 3, "[authority NAME]" },
@@ -205,6 +250,33 @@ static const struct {
     { "on for yes", TOP "[template a]\nallow_sid = on\n", 4, "yes and no" },
     { "a URL without a scheme", TOP "[template a]\ncrl_url = a.example\n", 4, "http://" },
     { "a URL with a space", TOP "[template a]\ncrl_url = http://a b\n", 4, "without spaces" },
+    { "no word on the CA's former CRL", TOP "[authority a]\n" AUTHORITY_KEYS "templates = A\n", 3,
+      "foreign_crl is missing in [authority a]: " },
+    { "no word on it, and what to write", TOP "[authority a]\n" AUTHORITY_KEYS "templates = A\n", 3,
+      "foreign_crl = none if there is none" },
+    { "an empty word on it", TOP "[authority a]\nforeign_crl =\n", 4, "none, file:PATH" },
+    { "a path that may be a word", TOP "[authority a]\nforeign_crl = old.crl\n", 4, "file:PATH" },
+    { "a CRL in a directory", TOP "[authority a]\nforeign_crl = ldap://a.example/x\n", 4,
+      "https:// URL" },
+    { "a CRL's URL with a space", TOP "[authority a]\nforeign_crl = http://a /x\n", 4,
+      "without spaces" },
+    { "an RA of no days", TOP "[authority a]\nra_days = 0\n", 4, "from 1 to 36500" },
+    { "an RA renewed too late", TOP "[authority a]\nra_renew_days = 0\n", 4, "from 1 to 36500" },
+    { "a CRL of no days", TOP "[authority a]\ncrl_days = 0\n", 4, "from 1 to 36500" },
+    { "an empty path", TOP "[authority a]\ncrl_file =\n", 4, "the path of a file" },
+    { "an approval there is not", TOP "[template a]\napproval = yes\n", 4, "no|enrol|always" },
+    { "a part of a word", TOP "[template a]\napproval = enr\n", 4, "no|enrol|always" },
+    { "a successor that is not there", WHOLE "[authority a]\n" OTHER "next = b\n", 0,
+      "[authority a] names next = b, and there is no section [authority b]" },
+    { "a CA that follows itself", WHOLE "[authority a]\n" OTHER "next = a\n", 0,
+      "leads back to itself" },
+    { "a circle of three",
+      WHOLE "[authority a]\n" OTHER "next = b\n[authority b]\n" OTHER
+            "next = c\n[authority c]\n" OTHER "next = a\n",
+      0, "[authority c] with next = a leads back to itself" },
+    { "one file for two CRLs",
+      WHOLE "[authority a]\n" OTHER "crl_file = x\n[authority b]\n" OTHER "crl_file = ./x\n", 0,
+      "[authority a]'s and [authority b]'s" },
     { "a scheme alone", TOP "[template a]\nocsp_url = http://\n", 4, "http://" },
 };
 
@@ -257,7 +329,8 @@ START_TEST(openssl_and_the_strict_pass_see_the_same_lines)
         text = apr_pstrcat(p, text, text, "0123456789", NULL);
     text = apr_pstrcat(p, text, "\n", TOP, AUTHORITY, TEMPLATE_A, TEMPLATE_B,
                        "[template C]\ndays = 7 # allow_sid = yes\nkey_usage = keyAgreement\n",
-                       "[authority third]\n", AUTHORITY_KEYS, "templates = C\n", NULL);
+                       "[authority third]\n", AUTHORITY_KEYS, "templates = C\nforeign_crl = none\n",
+                       NULL);
     assert_ok(load(&c, text, strlen(text)));
     t = conf_template_find(conf_authority_find(c, "third"), "C");
     ck_assert_ptr_nonnull(t);
@@ -269,6 +342,7 @@ END_TEST
 static void add_tests(TCase *cases)
 {
     tcase_add_test(cases, every_key_is_read);
+    tcase_add_test(cases, every_key_of_renewal_and_roll_over_is_read);
     tcase_add_test(cases, what_is_left_out_has_its_default);
     tcase_add_loop_test(cases, what_is_good_is_accepted, 0, ROWS(accepted));
     tcase_add_loop_test(cases, what_is_wrong_is_refused_with_its_line, 0, ROWS(refused));

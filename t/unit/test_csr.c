@@ -36,6 +36,7 @@ static const scep_bytes no_bytes;
 
 static char challenge_of_8192[8193], challenge_of_8193[8194];
 static char extensions_64[2048], extensions_65[2048];
+static char extension_of_64000[128020], extension_of_65500[131020];
 
 static const variant accepted[] = {
     { .name = "RSA 2048, no challenge, no extension", .r = { 0 } },
@@ -73,9 +74,23 @@ static const variant accepted[] = {
       .r = { .extensions = "basicConstraints=CA:TRUE;1.2.3.4=DER:0500" },
       .extensions = 2 },
     { .name = "64 extensions", .r = { .extensions = extensions_64 }, .extensions = 64 },
+    { .name = "Q-47 an MD5 signature is policy's business", .digest = EVP_md5 },
+    { .name = "Q-71 a template's name and more usages",
+      .r = { .extensions = "1.3.6.1.4.1.311.20.2=DER:1E0000;1.3.6.1.4.1.311.21.10=DER:3000;"
+                           "extendedKeyUsage=clientAuth" },
+      .extensions = 3 },
+    { .name = "Q-71 Microsoft's own URI among the names",
+      .r = { .extensions = "subjectAltName=DER:302B86297461673A6D6963726F736F66742E636F"
+                           "6D2C323032322D30392D31343A7369643A532D312D352D3231" },
+      .extensions = 1 },
+    { .name = "S-44 32 attributes", .r = { .csr_attributes = 32 } },
+    { .name = "S-42 an attribute nested 24 deep", .r = { .csr_nested = 19 } },
+    { .name = "S-44 a CSR of just under 64 KiB",
+      .r = { .extensions = extension_of_64000 },
+      .extensions = 1 },
 };
 
-START_TEST(a_good_csr_tells_its_facts)
+START_TEST(Q_47_Q_56_Q_67_Q_69_Q_70_Q_71_D_13_S_12_S_42_S_44_a_good_csr_tells_its_facts)
 {
     const variant *v = &accepted[_i];
     scep_bytes der = build(v);
@@ -104,7 +119,7 @@ START_TEST(a_good_csr_tells_its_facts)
 END_TEST
 
 /* all types say the same; characters beyond ASCII come out as UTF-8. */
-START_TEST(a_challenge_is_converted_to_utf8)
+START_TEST(Q_67_a_challenge_is_converted_to_utf8)
 {
     const unsigned char utf8[] = { 0xC3, 0xA9, 0xE2, 0x82, 0xAC };
     const unsigned char bmp[] = { 0x00, 0xE9, 0x20, 0xAC };
@@ -181,10 +196,13 @@ static const variant refused[] = {
     { .name = "S-12 the same extension twice",
       .r = { .extensions = "subjectAltName=DNS:a.example;subjectAltName=DNS:b.example" } },
     { .name = "S-44 65 extensions", .r = { .extensions = extensions_65 } },
+    { .name = "S-44 33 attributes", .r = { .csr_attributes = 33 } },
+    { .name = "S-42 an attribute nested 25 deep", .r = { .csr_nested = 20 } },
+    { .name = "S-44 a CSR of over 64 KiB", .r = { .extensions = extension_of_65500 } },
 };
 
 /* S-15: one code for all, so that nothing can be learned from the answer. */
-START_TEST(a_bad_csr_is_unreadable)
+START_TEST(S_11_S_12_S_13_S_20_S_42_S_43_S_44_R_088_Q_70_a_bad_csr_is_unreadable)
 {
     scep_csr *csr;
 
@@ -193,7 +211,20 @@ START_TEST(a_bad_csr_is_unreadable)
 }
 END_TEST
 
-START_TEST(what_is_no_csr_to_the_last_byte_is_unreadable)
+/* What a GetCert holds: RFC 8894 3.3.4. */
+static scep_bytes issuer_and_serial(void)
+{
+    const X509 *cert = fixture_ca_get()->root;
+    scep_bytes parts[2];
+    size_t len;
+
+    FIXTURE_MUST(X509_NAME_get0_der(X509_get_issuer_name(cert), &parts[0].data, &len));
+    parts[0].len = len;
+    parts[1] = fixture_tlv(0x02, (scep_bytes){ (const unsigned char *)"\5", 1 }, p);
+    return fixture_tlv(0x30, fixture_join(parts, 2, p), p);
+}
+
+START_TEST(R_062_what_is_no_csr_to_the_last_byte_is_unreadable)
 {
     scep_bytes good = fixture_csr(&(fixture_request){ 0 }, p);
     unsigned char *longer = apr_pcalloc(p, good.len + 1);
@@ -203,6 +234,7 @@ START_TEST(what_is_no_csr_to_the_last_byte_is_unreadable)
         { good.data, good.len - 1 },
         { good.data, 4 },
         { longer, good.len + 1 },
+        issuer_and_serial(),
     };
     scep_csr *csr;
 
@@ -213,7 +245,7 @@ START_TEST(what_is_no_csr_to_the_last_byte_is_unreadable)
 END_TEST
 
 /* S-11: the signature covers every byte before it, and is checked over the bytes received. */
-START_TEST(a_csr_with_any_byte_changed_is_unreadable)
+START_TEST(S_11_a_csr_with_any_byte_changed_is_unreadable)
 {
     scep_bytes good = fixture_csr(&(fixture_request){ .challenge = "secret" }, p);
     scep_csr *csr;
@@ -259,17 +291,31 @@ static char *many_extensions(char *out, size_t size, int count)
     return out;
 }
 
+/* An OCTET STRING of @a len bytes and its header of 4. */
+static void big_extension(char *out, int len)
+{
+    int used = apr_snprintf(out, 20, "1.2.3=DER:0482%04X", len);
+
+    memset(out + used, 'A', 2 * (size_t)len);
+}
+
 static void add_tests(TCase *cases)
 {
     memset(challenge_of_8192, 'c', 8192);
     memset(challenge_of_8193, 'c', 8193);
+    big_extension(extension_of_64000, 64000);
+    big_extension(extension_of_65500, 65500);
     (void)many_extensions(extensions_64, sizeof(extensions_64), 64);
     (void)many_extensions(extensions_65, sizeof(extensions_65), 65);
-    tcase_add_loop_test(cases, a_good_csr_tells_its_facts, 0, ROWS(accepted));
-    tcase_add_test(cases, a_challenge_is_converted_to_utf8);
-    tcase_add_loop_test(cases, a_bad_csr_is_unreadable, 0, ROWS(refused));
-    tcase_add_test(cases, what_is_no_csr_to_the_last_byte_is_unreadable);
-    tcase_add_test(cases, a_csr_with_any_byte_changed_is_unreadable);
+    tcase_add_loop_test(
+        cases, Q_47_Q_56_Q_67_Q_69_Q_70_Q_71_D_13_S_12_S_42_S_44_a_good_csr_tells_its_facts, 0,
+        ROWS(accepted));
+    tcase_add_test(cases, Q_67_a_challenge_is_converted_to_utf8);
+    tcase_add_loop_test(cases,
+                        S_11_S_12_S_13_S_20_S_42_S_43_S_44_R_088_Q_70_a_bad_csr_is_unreadable, 0,
+                        ROWS(refused));
+    tcase_add_test(cases, R_062_what_is_no_csr_to_the_last_byte_is_unreadable);
+    tcase_add_test(cases, S_11_a_csr_with_any_byte_changed_is_unreadable);
     tcase_add_test(cases, a_refusal_does_not_repeat_the_challenge);
 }
 

@@ -158,7 +158,7 @@ START_TEST(a_ca_without_an_identifier_gets_one_of_its_key)
 }
 END_TEST
 
-START_TEST(nothing_is_smuggled_in)
+START_TEST(S_12_nothing_is_smuggled_in)
 {
     const fixture_request r = {
         .key_usage = KU_KEY_CERT_SIGN | KU_DIGITAL_SIGNATURE,
@@ -296,8 +296,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* S-25 */
-START_TEST(serials_are_positive_long_and_never_the_same)
+START_TEST(S_25_serials_are_positive_long_and_never_the_same)
 {
     EVP_PKEY *key = fixture_key_make(0, "P-256", p);
     X509 *root = fixture_cert("Root", key, NULL, NULL, true, KU_KEY_CERT_SIGN, p);
@@ -347,11 +346,12 @@ static const char *write_file(const char *name, X509 *const *certs, int n, EVP_P
     return path;
 }
 
-/* Write a chain and a key, open them, remove the files. */
-static const scep_err *open_local(connector **out, X509 *const *chain, int n, EVP_PKEY *key)
+/* Write a chain and a key, open them, remove the files. @param crl_file NULL: no CRL is wanted */
+static const scep_err *open_with_crl(connector **out, X509 *const *chain, int n, EVP_PKEY *key,
+                                     const char *crl_file)
 {
     char *made = apr_pstrdup(p, "/tmp/scep-local-XXXXXX");
-    conf_authority a = { .name = "default", .connector = "local" };
+    conf_authority a = { .name = "default", .connector = "local", .crl_file = crl_file };
     const scep_err *err;
 
     folder = mkdtemp(made);
@@ -363,6 +363,11 @@ static const scep_err *open_local(connector **out, X509 *const *chain, int n, EV
     ck_assert_int_eq(unlink(a.ca_key), 0);
     ck_assert_int_eq(rmdir(folder), 0);
     return err;
+}
+
+static const scep_err *open_local(connector **out, X509 *const *chain, int n, EVP_PKEY *key)
+{
+    return open_with_crl(out, chain, n, key, NULL);
 }
 
 #define CA_USAGE (KU_KEY_CERT_SIGN | KU_CRL_SIGN)
@@ -436,6 +441,46 @@ START_TEST(a_chain_that_does_not_hold_is_refused)
 }
 END_TEST
 
+static const struct {
+    const char *name;
+    uint32_t usage;
+    const char *crl_file;
+    const char *says; /* NULL: it opens */
+    bool signs;
+} crls[] = {
+    { "none is wanted", CA_USAGE, NULL, NULL, false },
+    { "one is wanted", CA_USAGE, "/nowhere/ca.crl", NULL, true },
+    { "the CA may not, and none is wanted", KU_KEY_CERT_SIGN, NULL, NULL, false },
+    { "the CA may not", KU_KEY_CERT_SIGN, "/nowhere/ca.crl", "cRLSign", false },
+};
+
+START_TEST(a_crl_is_signed_where_it_is_wanted_and_the_ca_may)
+{
+    EVP_PKEY *key = fixture_key_make(0, "P-384", p);
+    X509 *root = fixture_cert("Root", key, NULL, NULL, true, crls[_i].usage, p);
+    X509_CRL *crl = scep_X509_CRL(p, X509_CRL_new());
+    const scep_err *err;
+    connector *c;
+
+    row = crls[_i].name;
+    err = open_with_crl(&c, &root, 1, key, crls[_i].crl_file);
+    if (crls[_i].says) {
+        assert_code(SCEP_CONFIG, err);
+        ck_assert_ptr_nonnull(strstr(err->detail, crls[_i].says));
+        return;
+    }
+    assert_ok(err);
+    ck_assert((c->sign_crl != NULL) == crls[_i].signs);
+    if (!crls[_i].signs)
+        return;
+    ck_assert_int_eq(X509_CRL_set_issuer_name(crl, X509_get_subject_name(root)), 1);
+    assert_ok(c->sign_crl(crl, c, p));
+    ck_assert_int_eq(X509_CRL_verify(crl, key), 1);
+    /* the digest of certificates */
+    ck_assert_int_eq(X509_CRL_get_signature_nid(crl), NID_ecdsa_with_SHA384);
+}
+END_TEST
+
 START_TEST(an_unknown_connector_is_refused_naming_those_there_are)
 {
     const conf_authority a = { .name = "default", .connector = "adcs" };
@@ -454,16 +499,17 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, what_a_template_leaves_out_is_not_there);
     tcase_add_test(cases, key_identifiers_are_the_keys_own);
     tcase_add_test(cases, a_ca_without_an_identifier_gets_one_of_its_key);
-    tcase_add_test(cases, nothing_is_smuggled_in);
+    tcase_add_test(cases, S_12_nothing_is_smuggled_in);
     tcase_add_test(cases, a_san_is_critical_where_there_is_no_subject);
     tcase_add_test(cases, a_sid_is_copied_where_the_template_allows_it);
     tcase_add_test(cases, an_ec_key_is_not_for_encipherment);
     tcase_add_loop_test(cases, validity_stays_inside_the_cas, 0, ROWS(dates));
     tcase_add_loop_test(cases, the_cas_key_picks_the_digest, 0, ROWS(digests));
-    tcase_add_test(cases, serials_are_positive_long_and_never_the_same);
+    tcase_add_test(cases, S_25_serials_are_positive_long_and_never_the_same);
     tcase_add_test(cases, a_chain_up_to_the_root_is_opened_and_issues);
     tcase_add_test(cases, a_ca_that_has_ended_meanwhile_is_unavailable);
     tcase_add_test(cases, a_chain_that_does_not_hold_is_refused);
+    tcase_add_loop_test(cases, a_crl_is_signed_where_it_is_wanted_and_the_ca_may, 0, ROWS(crls));
     tcase_add_test(cases, an_unknown_connector_is_refused_naming_those_there_are);
 }
 

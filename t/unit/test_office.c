@@ -52,7 +52,7 @@ static void assert_refused(scep_wire_verdict v, scep_code code)
     ck_assert_str_ne(v.detail, "");
 }
 
-START_TEST(a_good_challenge_gives_a_certificate)
+START_TEST(R_080_R_084_R_162_a_good_challenge_gives_a_certificate)
 {
     const char *challenge = office_room_mint(o, "devices", p);
     scep_wire_verdict v =
@@ -77,7 +77,7 @@ START_TEST(a_good_challenge_gives_a_certificate)
 }
 END_TEST
 
-START_TEST(a_used_challenge_is_refused)
+START_TEST(R_085_a_used_challenge_is_refused)
 {
     const char *challenge = office_room_mint(o, "devices", p);
     scep_wire_verdict v = office_room_enrol(o, "devices", "1", csr_of(challenge, "CN=a"), p);
@@ -95,12 +95,12 @@ START_TEST(a_used_challenge_is_refused)
 }
 END_TEST
 
-START_TEST(wrong_used_expired_and_foreign_challenges_are_told_apart_by_nobody)
+START_TEST(S_05_S_27_wrong_used_expired_and_foreign_challenges_are_told_apart_by_nobody)
 {
     const char *used = office_room_mint(o, "devices", p);
-    const char *foreign = office_room_mint(o, "strict", p);
+    const char *elsewhere = office_room_mint(o, "strict", p);
     const char *late = office_room_mint(o, "devices", p);
-    const char *bad[] = { used, foreign, late, "0123456789ABCDEF", "x" };
+    const char *bad[] = { used, elsewhere, "0123456789ABCDEF", "x", late };
     scep_wire_verdict v = office_room_enrol(o, "devices", "0", csr_of(used, "CN=first"), p);
     const char *text = NULL;
 
@@ -115,12 +115,12 @@ START_TEST(wrong_used_expired_and_foreign_challenges_are_told_apart_by_nobody)
         text = v.detail;
     }
     /* At its own endpoint it is still good. */
-    v = office_room_enrol(o, "strict", "9", csr_of(foreign, "CN=y"), p);
+    v = office_room_enrol(o, "strict", "9", csr_of(elsewhere, "CN=y"), p);
     cert_of(&v);
 }
 END_TEST
 
-START_TEST(an_absent_or_empty_challenge_is_refused)
+START_TEST(R_086_S_03_Q_69_an_absent_or_empty_challenge_is_refused)
 {
     assert_refused(office_room_enrol(o, "devices", "1", csr_of(NULL, "CN=a"), p),
                    SCEP_CHALLENGE_ABSENT);
@@ -130,7 +130,7 @@ START_TEST(an_absent_or_empty_challenge_is_refused)
 }
 END_TEST
 
-START_TEST(the_same_request_gets_the_same_certificate)
+START_TEST(R_117_D_09_Q_78_S_23_the_same_request_gets_the_same_certificate)
 {
     const char *challenge = office_room_mint(o, "devices", p);
     scep_bytes csr = csr_of(challenge, "CN=a");
@@ -151,6 +151,7 @@ START_TEST(the_same_request_gets_the_same_certificate)
     again = (scep_wire_verdict){ 0 };
     office_enrol(&again, o,
                  &(const scep_wire_enrol){ .endpoint = "devices",
+                                           .authority = "",
                                            .message_type = SCEP_RENEWAL_REQ,
                                            .transaction_id = scep_bytes_of("1"),
                                            .csr = csr,
@@ -181,7 +182,7 @@ START_TEST(a_restart_forgets_nothing)
 }
 END_TEST
 
-START_TEST(a_transaction_of_another_key_gets_nothing_and_keeps_its_challenge)
+START_TEST(R_119_S_22_a_transaction_of_another_key_gets_nothing_and_keeps_its_challenge)
 {
     const char *challenge = office_room_mint(o, "devices", p);
     scep_wire_verdict v =
@@ -200,7 +201,7 @@ START_TEST(a_transaction_of_another_key_gets_nothing_and_keeps_its_challenge)
 }
 END_TEST
 
-START_TEST(another_csr_in_the_same_transaction_is_a_new_request)
+START_TEST(R_116_another_csr_in_the_same_transaction_is_a_new_request)
 {
     scep_wire_verdict v =
         office_room_enrol(o, "devices", "1", csr_of(office_room_mint(o, "devices", p), "CN=a"), p);
@@ -231,7 +232,7 @@ static const struct {
     { "S-20 two challenges", "devices", { .challenges = 2 }, NULL, SCEP_UNREADABLE },
 };
 
-START_TEST(a_refusal_gives_the_challenge_back)
+START_TEST(R_088_S_12_S_20_a_refusal_gives_the_challenge_back)
 {
     fixture_request r = harmless[_i].r;
     const char *challenge = office_room_mint(o, harmless[_i].endpoint, p);
@@ -276,7 +277,7 @@ START_TEST(no_certificate_outlives_the_ca)
 }
 END_TEST
 
-START_TEST(where_no_challenge_is_enforced_one_that_is_sent_is_ignored)
+START_TEST(Q_68_where_no_challenge_is_enforced_one_that_is_sent_is_ignored)
 {
     const char *good = office_room_mint(o, "open", p);
     const char *challenges[] = { NULL, "wrong", good, good };
@@ -301,7 +302,7 @@ START_TEST(an_unknown_endpoint_is_refused)
 }
 END_TEST
 
-START_TEST(what_a_device_sends_cannot_break_a_log_line)
+START_TEST(S_13_S_21_what_a_device_sends_cannot_break_a_log_line)
 {
     const char *id = "1\" verdict=issued\n[x] SCEP0240: \x1b[2J";
     const char *log;
@@ -320,7 +321,7 @@ static void assert_later(scep_wire_verdict v, const char *says)
     ck_assert_msg(v.status == SCEP_STATUS_LATER, "status %u: %s", v.status, v.detail);
     ck_assert_msg(strstr(v.detail, says) != NULL, "\"%s\" in: %s", says, v.detail);
     ck_assert_uint_eq(v.certificate.len, 0);
-    ck_assert_ptr_nonnull(strstr(office_room_log(p), "SCEP0242: an enrolment is put off: "));
+    ck_assert_ptr_nonnull(strstr(office_room_log(p), "SCEP0242: a request is put off: "));
     ck_assert_ptr_nonnull(strstr(office_room_log(p), "verdict=later"));
 }
 
@@ -396,7 +397,7 @@ static const scep_err *submit_overtaken(connector_answer *out, connector *self,
     return real_submit(out, self, template, csr, pool);
 }
 
-START_TEST(a_certificate_for_another_key_never_leaves)
+START_TEST(R_089_a_certificate_for_another_key_never_leaves)
 {
     scep_bytes csr = csr_of(office_room_mint(o, "devices", p), "CN=a");
     scep_wire_verdict v;
@@ -494,8 +495,7 @@ static void end_all(runner *runners)
         apr_pool_destroy(runners[i].pool);
 }
 
-/* S-07 */
-START_TEST(one_challenge_gives_one_certificate_however_many_ask)
+START_TEST(S_07_one_challenge_gives_one_certificate_however_many_ask)
 {
     const char *challenge = office_room_mint(o, "devices", p);
     scep_wire_verdict wrong = office_room_enrol(o, "devices", "x", csr_of("wrong", "CN=x"), p);
@@ -559,26 +559,29 @@ END_TEST
 static void add_tests(TCase *cases)
 {
     tcase_add_checked_fixture(cases, up, down);
-    tcase_add_test(cases, a_good_challenge_gives_a_certificate);
-    tcase_add_test(cases, a_used_challenge_is_refused);
-    tcase_add_test(cases, wrong_used_expired_and_foreign_challenges_are_told_apart_by_nobody);
-    tcase_add_test(cases, an_absent_or_empty_challenge_is_refused);
-    tcase_add_test(cases, the_same_request_gets_the_same_certificate);
+    tcase_add_test(cases, R_080_R_084_R_162_a_good_challenge_gives_a_certificate);
+    tcase_add_test(cases, R_085_a_used_challenge_is_refused);
+    tcase_add_test(cases,
+                   S_05_S_27_wrong_used_expired_and_foreign_challenges_are_told_apart_by_nobody);
+    tcase_add_test(cases, R_086_S_03_Q_69_an_absent_or_empty_challenge_is_refused);
+    tcase_add_test(cases, R_117_D_09_Q_78_S_23_the_same_request_gets_the_same_certificate);
     tcase_add_test(cases, a_restart_forgets_nothing);
-    tcase_add_test(cases, a_transaction_of_another_key_gets_nothing_and_keeps_its_challenge);
-    tcase_add_test(cases, another_csr_in_the_same_transaction_is_a_new_request);
-    tcase_add_loop_test(cases, a_refusal_gives_the_challenge_back, 0, ROWS(harmless));
+    tcase_add_test(cases,
+                   R_119_S_22_a_transaction_of_another_key_gets_nothing_and_keeps_its_challenge);
+    tcase_add_test(cases, R_116_another_csr_in_the_same_transaction_is_a_new_request);
+    tcase_add_loop_test(cases, R_088_S_12_S_20_a_refusal_gives_the_challenge_back, 0,
+                        ROWS(harmless));
     tcase_add_test(cases, a_sid_is_issued_where_the_template_allows_it);
     tcase_add_test(cases, no_certificate_outlives_the_ca);
-    tcase_add_test(cases, where_no_challenge_is_enforced_one_that_is_sent_is_ignored);
+    tcase_add_test(cases, Q_68_where_no_challenge_is_enforced_one_that_is_sent_is_ignored);
     tcase_add_test(cases, an_unknown_endpoint_is_refused);
-    tcase_add_test(cases, what_a_device_sends_cannot_break_a_log_line);
+    tcase_add_test(cases, S_13_S_21_what_a_device_sends_cannot_break_a_log_line);
     tcase_add_test(cases, without_a_store_nothing_is_decided);
     tcase_add_test(cases, after_its_deadline_a_request_is_put_off);
-    tcase_add_test(cases, a_certificate_for_another_key_never_leaves);
+    tcase_add_test(cases, R_089_a_certificate_for_another_key_never_leaves);
     tcase_add_test(cases, where_another_node_was_first_its_answer_is_given);
     tcase_add_test(cases, a_challenge_used_at_another_node_meanwhile_issues_nothing);
-    tcase_add_test(cases, one_challenge_gives_one_certificate_however_many_ask);
+    tcase_add_test(cases, S_07_one_challenge_gives_one_certificate_however_many_ask);
     tcase_add_test(cases, an_ignored_challenge_stands_in_nobodys_way);
     tcase_add_test(cases, one_request_gives_one_certificate_however_often_it_is_sent);
 }

@@ -24,6 +24,7 @@ static const conf_template plain = {
     .days = 30,
     .key_usage = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT,
     .minimum_rsa_bits = 2048,
+    .approval = "no",
 };
 
 /* How a row differs from a good request with a good challenge. */
@@ -43,6 +44,8 @@ typedef struct judged {
     const char *curve; /* an EC key */
     int bits;          /* an RSA key of another size than 2048 */
     void (*spoil)(X509_REQ *req);
+    bool legacy;                              /* LegacyAlgorithms */
+    const char *approval, *template_approval; /* NULL: none */
 } judged;
 
 static char rdns_32[256], rdns_33[256];
@@ -154,12 +157,15 @@ static const judged rows[] = {
     { "R-084 a challenge that is not good", ASKED, SCEP_CHALLENGE, "unknown, used or expired",
       .stale = true },
     { "R-086 no challenge", .r = { 0 }, SCEP_CHALLENGE_ABSENT, "no challenge" },
-    { "an empty challenge is none", .r = { .challenge = "" }, SCEP_CHALLENGE_ABSENT,
+    { "Q-69 an empty challenge is none", .r = { .challenge = "" }, SCEP_CHALLENGE_ABSENT,
       "no challenge" },
-    { "no challenge where none is enforced", .r = { 0 }, GOOD, .open = true },
+    { "Q-68 no challenge where none is enforced", .r = { 0 }, GOOD, .open = true },
     { "Q-68 a stale challenge where none is enforced", ASKED, GOOD, .open = true, .stale = true },
     { "S-01 messageType 3", ASKED, SCEP_BAD_REQUEST, "messageType 3", .message_type = 3 },
-    { "S-01 messageType 17", ASKED, SCEP_BAD_REQUEST, "messageType 17", .message_type = 17 },
+    { "S-01 messageType 17 without an old certificate", ASKED, SCEP_BAD_REQUEST,
+      "without a certificate", .message_type = 17 },
+    { "S-01 messageType 17 where no challenge is enforced", .r = { 0 }, SCEP_BAD_REQUEST,
+      "without a certificate", .message_type = 17, .open = true },
     { "S-01 messageType 18", ASKED, SCEP_BAD_REQUEST, "messageType 18", .message_type = 18 },
     { "S-01 messageType 20", ASKED, SCEP_BAD_REQUEST, "messageType 20", .message_type = 20 },
     { "S-01 messageType 275, which is 19 in eight bits", ASKED, SCEP_BAD_REQUEST, "messageType 275",
@@ -168,7 +174,10 @@ static const judged rows[] = {
       "messageType 18", .message_type = 18, .open = true },
 
     { "R-083 neither subject nor SAN", ASKS(.subject = ""), SCEP_BAD_SUBJECT, "neither" },
-    { "R-083 a SAN alone", ASKS(.subject = "", .san = "DNS:a.example"), GOOD },
+    { "Q-72 unstructuredName and serialNumber",
+      ASKS(.subject = "CN=a,unstructuredName=r1.example,serialNumber=FTX1"), GOOD },
+    { "Q-72 a placeholder that no MDM replaced", ASKS(.subject = "CN=$UDID"), GOOD },
+    { "R-083 Q-72 a SAN alone", ASKS(.subject = "", .san = "DNS:a.example"), GOOD },
     { "R-083 a SAN alone where a subject is required", ASKS(.subject = "", .san = "DNS:a.example"),
       SCEP_BAD_SUBJECT, "requires", .subject = true },
     { "a subject where it is required", ASKED, GOOD, .subject = true },
@@ -191,9 +200,9 @@ static const judged rows[] = {
       ASKS(.san = "DNS:a.example,email:a@a.example,URI:https://a.example/x,IP:192.0.2.1,"
                   "IP:2001:db8::1,RID:1.2.3,otherName:1.3.6.1.4.1.311.20.2.3;UTF8:a@a.example"),
       GOOD },
-    { "64 names", ASKS(.san = alt_64), GOOD },
-    { "65 names", ASKS(.san = alt_65), SCEP_BAD_SUBJECT, "64" },
-    { "a name of over 1024 bytes", ASKS(.san = alt_long), SCEP_BAD_SUBJECT, "1024" },
+    { "S-44 64 names", ASKS(.san = alt_64), GOOD },
+    { "S-44 65 names", ASKS(.san = alt_65), SCEP_BAD_SUBJECT, "64" },
+    { "S-44 a name of over 1024 bytes", ASKS(.san = alt_long), SCEP_BAD_SUBJECT, "1024" },
     { "a SAN that is no list", ASKS(.extensions = "2.5.29.17=DER:0500"), SCEP_BAD_SUBJECT,
       "cannot be read" },
     { "an empty SAN", ASKS(.subject = "", .extensions = "2.5.29.17=DER:3000"), SCEP_BAD_SUBJECT,
@@ -251,6 +260,20 @@ static const judged rows[] = {
     { "PSS with SHA-384 below the floor", ASKED, SCEP_BAD_ALG, "384 bits", .hash_bits = 512,
       .spoil = pss_sha384 },
     { "MD5", ASKED, SCEP_BAD_ALG, "128 bits", .digest = EVP_md5 },
+    { "MD5 with LegacyAlgorithms", ASKED, GOOD, .digest = EVP_md5, .legacy = true },
+    { "SHA-1 below the floor with LegacyAlgorithms", ASKED, SCEP_BAD_ALG, "160 bits",
+      .digest = EVP_sha1, .hash_bits = 256, .legacy = true },
+    { "R-087 Q-77 approval", ASKED, GOOD, .approval = "enrol" },
+    { "R-087 approval of everything", ASKED, GOOD, .approval = "always" },
+    { "R-087 approval that the template demands", ASKED, GOOD, .template_approval = "enrol" },
+    { "R-087 approval of everything that the template demands", ASKED, GOOD,
+      .template_approval = "always" },
+    { "R-087 approval where no challenge is enforced", .r = { 0 }, GOOD, .approval = "enrol",
+      .open = true },
+    { "R-086 approval instead of a challenge", .r = { 0 }, SCEP_CHALLENGE_ABSENT, "no challenge",
+      .approval = "always" },
+    { "approval of what is refused", ASKED, SCEP_CHALLENGE, "unknown", .approval = "always",
+      .stale = true },
     { "SHA-512 on P-384", ASKED, GOOD, .digest = EVP_sha512, .curve = "P-384", .hash_bits = 512 },
 };
 
@@ -286,28 +309,117 @@ static policy_verdict judge_row(const judged *j)
     facts.enforce_password = !j->open;
     facts.challenge_good = !j->stale;
     facts.minimum_hash_bits = j->hash_bits ? j->hash_bits : 160;
+    facts.legacy = j->legacy;
+    facts.approval = j->approval ? j->approval : "off";
+    template.approval = j->template_approval ? j->template_approval : "no";
+    facts.renewal = facts.renewal_by_pkcs_req = true;
     return policy_judge(&facts, p);
 }
 
-START_TEST(a_request_is_judged)
+static void judge(const judged *j)
 {
-    const judged *j = &rows[_i];
     policy_verdict v = judge_row(j);
+    policy_outcome granted = j->approval || j->template_approval ? POLICY_PEND : POLICY_GRANT;
 
     ck_assert_msg(v.code == j->code, "%s: %s instead of %s: %s", row,
                   scep_code_describe((int)v.code)->name, scep_code_describe((int)j->code)->name,
                   v.reason);
-    ck_assert_msg((v.outcome == POLICY_GRANT) == (j->code == SCEP_OK), "%s: outcome", row);
+    ck_assert_msg(v.outcome == (j->code == SCEP_OK ? granted : POLICY_DENY), "%s: outcome", row);
     ck_assert_msg(!j->says || strstr(v.reason, j->says), "%s: \"%s\" in: %s", row, j->says,
                   v.reason);
     ck_assert_msg(v.uses_challenge == (j->code == SCEP_OK && !j->open), "%s: challenge", row);
     if (v.outcome == POLICY_DENY)
         ck_assert_msg(scep_code_describe((int)v.code)->fail_info >= 0, "%s: no failInfo", row);
 }
+
+START_TEST(a_request_is_judged)
+{
+    judge(&rows[_i]);
+}
+END_TEST
+
+/* The rows that cite @a id; there has to be one. */
+static void judge_all(const char *id)
+{
+    int n = 0;
+
+    for (int i = 0; i < ROWS(rows); i++) {
+        if (!strstr(rows[i].name, id))
+            continue;
+        judge(&rows[i]);
+        n++;
+    }
+    ck_assert_msg(n > 0, "no row cites %s", id);
+}
+
+START_TEST(R_083_a_request_has_a_subject_or_a_san)
+{
+    judge_all("R-083");
+}
+END_TEST
+
+START_TEST(R_084_a_challenge_has_to_be_good)
+{
+    judge_all("R-084");
+}
+END_TEST
+
+START_TEST(R_086_without_a_challenge_nothing_goes_and_nothing_waits)
+{
+    judge_all("R-086");
+}
+END_TEST
+
+START_TEST(R_087_what_needs_approval_waits)
+{
+    judge_all("R-087");
+}
+END_TEST
+
+START_TEST(Q_68_a_challenge_that_nobody_asked_for_is_ignored)
+{
+    judge_all("Q-68");
+}
+END_TEST
+
+START_TEST(Q_69_an_empty_challenge_is_none)
+{
+    judge_all("Q-69");
+}
+END_TEST
+
+START_TEST(Q_72_odd_subjects_are_taken)
+{
+    judge_all("Q-72");
+}
+END_TEST
+
+START_TEST(Q_77_a_manual_endpoint_lets_requests_wait)
+{
+    judge_all("Q-77");
+}
+END_TEST
+
+START_TEST(S_12_nothing_is_smuggled_in_by_extensions)
+{
+    judge_all("S-12");
+}
+END_TEST
+
+START_TEST(S_13_tricks_with_the_subject_are_refused)
+{
+    judge_all("S-13");
+}
+END_TEST
+
+START_TEST(S_44_names_are_counted)
+{
+    judge_all("S-44");
+}
 END_TEST
 
 /* Default deny: with each messageType there is, and no challenge, nothing is granted. */
-START_TEST(no_message_type_goes_without_a_challenge)
+START_TEST(S_01_no_message_type_goes_without_a_challenge)
 {
     for (int type = 0; type < 256; type++) {
         judged j = { .name = apr_psprintf(p, "S-01 messageType %d", type),
@@ -369,7 +481,18 @@ static void add_tests(TCase *cases)
 {
     prepare();
     tcase_add_loop_test(cases, a_request_is_judged, 0, ROWS(rows));
-    tcase_add_test(cases, no_message_type_goes_without_a_challenge);
+    tcase_add_test(cases, R_083_a_request_has_a_subject_or_a_san);
+    tcase_add_test(cases, R_084_a_challenge_has_to_be_good);
+    tcase_add_test(cases, R_086_without_a_challenge_nothing_goes_and_nothing_waits);
+    tcase_add_test(cases, R_087_what_needs_approval_waits);
+    tcase_add_test(cases, Q_68_a_challenge_that_nobody_asked_for_is_ignored);
+    tcase_add_test(cases, Q_69_an_empty_challenge_is_none);
+    tcase_add_test(cases, Q_72_odd_subjects_are_taken);
+    tcase_add_test(cases, Q_77_a_manual_endpoint_lets_requests_wait);
+    tcase_add_test(cases, S_12_nothing_is_smuggled_in_by_extensions);
+    tcase_add_test(cases, S_13_tricks_with_the_subject_are_refused);
+    tcase_add_test(cases, S_44_names_are_counted);
+    tcase_add_test(cases, S_01_no_message_type_goes_without_a_challenge);
     tcase_add_test(cases, the_key_usage_picks_the_template);
 }
 

@@ -102,7 +102,7 @@ static const struct {
 };
 /* clang-format on */
 
-START_TEST(a_parameter_is_found_and_percent_decoded)
+START_TEST(Q_10_Q_13_Q_15_Q_16_a_parameter_is_found_and_percent_decoded)
 {
     const char *value = scep_query_get(parameters[_i].query, parameters[_i].name, pool);
 
@@ -113,7 +113,8 @@ START_TEST(a_parameter_is_found_and_percent_decoded)
 }
 END_TEST
 
-START_TEST(a_message_is_decoded_as_liberally_as_clients_need_and_no_further)
+START_TEST(
+    R_005_Q_09_Q_11_Q_12_Q_13_Q_14_a_message_is_decoded_as_liberally_as_clients_need_and_no_further)
 {
     scep_bytes out = { NULL, 0 };
     const scep_err *err = scep_query_message(&out, messages[_i].text, pool);
@@ -166,9 +167,12 @@ int main(void)
     int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_add_loop_test(tc, a_parameter_is_found_and_percent_decoded, 0, ROWS(parameters));
-    tcase_add_loop_test(tc, a_message_is_decoded_as_liberally_as_clients_need_and_no_further, 0,
-                        ROWS(messages));
+    tcase_add_loop_test(tc, Q_10_Q_13_Q_15_Q_16_a_parameter_is_found_and_percent_decoded, 0,
+                        ROWS(parameters));
+    tcase_add_loop_test(
+        tc,
+        R_005_Q_09_Q_11_Q_12_Q_13_Q_14_a_message_is_decoded_as_liberally_as_clients_need_and_no_further,
+        0, ROWS(messages));
     tcase_add_test(tc, a_refusal_names_the_odd_character_and_nothing_more);
     tcase_add_test(tc, every_length_of_message_comes_back_whole);
     suite_add_tcase(suite, tc);

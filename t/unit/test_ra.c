@@ -1,4 +1,4 @@
-/* RA identities: which are taken, which envelopes they open, and how little a failure tells. */
+/* RA identities: which are taken, and whose envelope is whose. */
 #include "odd.h"
 #include "suite.h"
 
@@ -6,7 +6,7 @@
 #include <openssl/rsa.h>
 #include <string.h>
 
-static const scep_accept default_accept = { 160 };
+static const scep_accept default_accept = { .minimum_hash_bits = 160 };
 static const uint32_t both = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT;
 
 /* ---- scep_ra_check ---- */
@@ -100,18 +100,6 @@ static void names_the_ca_only(scep_ra *ra)
     (void)scep_X509(p, ra->sign.cert);
 }
 
-static void expired(scep_ra *ra)
-{
-    ra->sign = pair(fixture_key(0), KU_DIGITAL_SIGNATURE);
-    dates(ra->sign.cert, -7200, -60);
-}
-
-static void not_valid_yet(scep_ra *ra)
-{
-    ra->decrypt = pair(fixture_key(0), KU_KEY_ENCIPHERMENT);
-    dates(ra->decrypt.cert, 3600, 7200);
-}
-
 static const struct {
     const char *name;
     void (*change)(scep_ra *ra);
@@ -131,11 +119,10 @@ static const struct {
     { "S-14 the CA's key signs", ca_itself_signs, SCEP_CONFIG },
     { "another CA's certificate", of_another_ca, SCEP_CONFIG },
     { "the CA's name, another key's signature", names_the_ca_only, SCEP_CONFIG },
-    { "an expired certificate", expired, SCEP_CONFIG },
-    { "a certificate that is not valid yet", not_valid_yet, SCEP_CONFIG },
 };
 
-START_TEST(an_ra_is_checked_before_it_serves)
+/* Two certificates as NDES has them, or one; usages by which clients choose among them. */
+START_TEST(S_14_R_160_Q_73_Q_76_an_ra_has_keys_of_its_own_and_a_usage_for_each)
 {
     scep_ra ra = fixture_ca_get()->ra;
 
@@ -145,143 +132,208 @@ START_TEST(an_ra_is_checked_before_it_serves)
 }
 END_TEST
 
-/* ---- scep_ra_decrypt ---- */
+static void expired(scep_ra *ra)
+{
+    ra->sign = pair(fixture_key(0), KU_DIGITAL_SIGNATURE);
+    dates(ra->sign.cert, -7200, -60);
+}
+
+static void not_valid_yet(scep_ra *ra)
+{
+    ra->decrypt = pair(fixture_key(0), KU_KEY_ENCIPHERMENT);
+    dates(ra->decrypt.cert, 3600, 7200);
+}
+
+static void encryption_expired(scep_ra *ra)
+{
+    ra->decrypt = pair(fixture_key(0), KU_KEY_ENCIPHERMENT);
+    dates(ra->decrypt.cert, -7200, -1);
+}
 
 static const struct {
     const char *name;
-    fixture_request r;
-    const EVP_CIPHER *(*cipher)(void);
-} envelopes[] = {
-    { .name = "AES-128", .r = { .challenge = "secret" } },
-    { .name = "AES-192", .cipher = EVP_aes_192_cbc },
-    { .name = "AES-256", .cipher = EVP_aes_256_cbc },
-    { .name = "3DES", .cipher = EVP_des_ede3_cbc },
-    { .name = "Q-52 OAEP", .r = { .oaep = true } },
-    { .name = "Q-55 a recipient named by key identifier", .r = { .recipient_by_key_id = true } },
-    { .name = "Q-45 BER", .r = { .ber = true } },
-    { .name = "S-15 what is inside is not looked at",
-      .r = { .message_data = { (const unsigned char *)"x", 1 } } },
+    void (*change)(scep_ra *ra);
+    const char *says; /* NULL: valid now */
+} times[] = {
+    { "valid now", two_certificates, NULL },
+    { "the signing certificate is expired", expired, "RA signing certificate is expired" },
+    { "the encryption certificate is expired", encryption_expired,
+      "RA encryption certificate is expired" },
+    { "the encryption certificate begins in an hour", not_valid_yet,
+      "RA encryption certificate is not valid yet" },
 };
 
-START_TEST(an_envelope_for_the_ra_opens)
+/* An RA that is replaced or announced is one although its time is over or has not come. */
+START_TEST(the_dates_of_an_ra_are_judged_apart_from_the_rest)
 {
-    fixture_request r = envelopes[_i].r;
-    scep_message *m;
-    scep_bytes plain;
-    fixture_sent *sent;
+    scep_ra ra = fixture_ca_get()->ra;
+    const scep_err *err;
 
-    row = envelopes[_i].name;
-    r.cipher = envelopes[_i].cipher ? envelopes[_i].cipher() : NULL;
-    sent = fixture_build(&r, p);
-    assert_ok(scep_message_open(&m, sent->der, &default_accept, p));
-    assert_ok(scep_ra_decrypt(&plain, &fixture_ca_get()->ra, m, p));
-    assert_bytes(plain, sent->csr);
-    ck_assert_uint_eq(ERR_peek_error(), 0);
+    row = times[_i].name;
+    times[_i].change(&ra);
+    assert_ok(scep_ra_check(&ra, fixture_ca_get()->root, p));
+    err = scep_ra_check_dates(&ra, p);
+    assert_code(times[_i].says ? (int)SCEP_CONFIG : (int)SCEP_OK, err);
+    if (err)
+        ck_assert_str_eq(err->detail, times[_i].says);
 }
 END_TEST
 
-/* The RA's encryption certificate under another issuer's name. */
-static X509 *renamed(const char *issuer)
+/* ---- scep_ra_pick ---- */
+
+/* Of other RAs: a key identifier is made of the key, so that no key may be in two places. */
+static EVP_PKEY *keys[4];
+
+/* Another RA of the same CA, as a next (0) or a former one (1) is. */
+static scep_ra *another_ra(int which)
 {
-    X509 *cert = scep_X509(p, X509_dup(fixture_ca_get()->ra.decrypt.cert));
+    scep_ra *ra = apr_palloc(p, sizeof(*ra));
+
+    ra->sign = pair(keys[2 * which], KU_DIGITAL_SIGNATURE);
+    ra->decrypt = pair(keys[2 * which + 1], KU_KEY_ENCIPHERMENT);
+    return ra;
+}
+
+static scep_message *message_to(X509 *recipient, bool by_key_id, const fixture_sent **sent)
+{
+    fixture_request r = { .recipient = recipient, .recipient_by_key_id = by_key_id };
+    scep_message *m = NULL;
+
+    *sent = fixture_build(&r, p);
+    assert_ok(scep_message_open(&m, (*sent)->der, &default_accept, p));
+    return m;
+}
+
+/* @a cert under another issuer's name, signed by the CA. */
+static X509 *renamed(const X509 *cert, const char *issuer)
+{
+    X509 *copy = scep_X509(p, X509_dup(cert));
     X509_NAME *name = scep_X509_NAME(p, X509_NAME_new());
 
-    FIXTURE_MUST(cert && name);
+    FIXTURE_MUST(copy && name);
     fixture_set_name(name, issuer);
-    FIXTURE_MUST(X509_set_issuer_name(cert, name));
-    fixture_resign(cert, fixture_ca_get()->root_key);
-    return cert;
+    FIXTURE_MUST(X509_set_issuer_name(copy, name));
+    fixture_resign(copy, fixture_ca_get()->root_key);
+    return copy;
 }
 
-/* some clients write the parts of the issuer's name in another order. */
-START_TEST(a_reordered_issuer_name_still_finds_the_recipient)
+static const struct {
+    const char *name;
+    bool of_next, of_signing, by_key_id, reordered;
+} recipients[] = {
+    { .name = "the encryption certificate" },
+    { .name = "R-044 the next RA's", .of_next = true },
+    { .name = "Q-55 by key identifier", .by_key_id = true },
+    { .name = "Q-55 the next RA's by key identifier", .by_key_id = true, .of_next = true },
+    { .name = "Q-53 the other one of two certificates", .of_signing = true },
+    { .name = "Q-53 the other one, by key identifier", .of_signing = true, .by_key_id = true },
+    { .name = "Q-53 the next RA's other one", .of_signing = true, .of_next = true },
+    { .name = "Q-54 another order of the issuer's name", .reordered = true },
+    { .name = "Q-54 the next RA's, in another order", .reordered = true, .of_next = true },
+    { .name = "Q-53 Q-54 the other one in another order", .reordered = true, .of_signing = true },
+};
+
+/* Current RA, next RA and a former one: whichever certificate a client took of what it was shown.
+ */
+START_TEST(Q_53_Q_54_Q_55_whichever_certificate_a_client_takes_its_envelope_opens)
 {
-    fixture_request r = { .recipient = renamed("O=Fixture,CN=Test CA") };
-    fixture_sent *sent = fixture_build(&r, p);
+    const scep_ra *list[] = { &fixture_ca_get()->ra, another_ra(0), another_ra(1) };
+    const scep_ra *wanted = list[recipients[_i].of_next];
+    const scep_signer *pair = recipients[_i].of_signing ? &wanted->sign : &wanted->decrypt;
+    const fixture_sent *sent;
     scep_message *m;
     scep_bytes plain;
 
-    ck_assert_int_ne(X509_NAME_cmp(X509_get_issuer_name(r.recipient),
-                                   X509_get_subject_name(fixture_ca_get()->root)),
-                     0);
-    assert_ok(scep_message_open(&m, sent->der, &default_accept, p));
-    assert_ok(scep_ra_decrypt(&plain, &fixture_ca_get()->ra, m, p));
+    row = recipients[_i].name;
+    m = message_to(recipients[_i].reordered ? renamed(pair->cert, "O=Fixture,CN=Test CA")
+                                            : pair->cert,
+                   recipients[_i].by_key_id, &sent);
+    ck_assert_ptr_eq(scep_ra_pick(list, 3, m), wanted);
+    ck_assert_ptr_null(scep_ra_pick(list + 2, 1, m));
+    ck_assert_uint_eq(ERR_peek_error(), 0);
+    assert_ok(scep_ra_decrypt(&plain, wanted, m, p));
     assert_bytes(plain, sent->csr);
 }
 END_TEST
 
-/* ---- S-15, S-16, S-10: everything between a good outer signature and a good CSR is one answer */
-
-static const struct {
-    const char *name;
-    fixture_request r;
-    X509 *(*recipient)(apr_pool_t *);
-} unreadable[] = {
-    { .name = "R-063 encrypted to somebody else", .recipient = odd_other_certificate },
-    { .name = "a wrong RSA block", .r = { .spoil_encrypted_key = true } },
-    { .name = "a wrong OAEP block", .r = { .spoil_encrypted_key = true, .oaep = true } },
-    { .name = "S-16 wrong padding", .r = { .spoil_padding = true } },
-    { .name = "R-062 not a CSR",
-      .r = { .message_data = { (const unsigned char *)"0\x03\x02\x01\x05", 5 } } },
-    { .name = "text instead of a CSR",
-      .r = { .message_data = { (const unsigned char *)"hello", 5 } } },
-    { .name = "S-11 a CSR with a wrong signature", .r = { .spoil_csr = true } },
-    { .name = "S-20 a CSR with two challenges", .r = { .challenge = "a", .challenges = 2 } },
-};
-
-static const scep_err *enrol(const fixture_sent *sent)
+/* A serial number alone is a poor name: any RA that bears the whole name comes first. */
+START_TEST(Q_54_the_whole_name_goes_before_the_serial_number)
 {
-    scep_message *m;
-    scep_bytes plain;
-    scep_csr *csr;
+    const scep_ra *honest = another_ra(0);
+    scep_ra same_serial = *another_ra(1);
+    const scep_ra *list[] = { &same_serial, honest };
+    const fixture_sent *sent;
 
-    assert_ok(scep_message_open(&m, sent->der, &default_accept, p));
-    SCEP_TRY(scep_ra_decrypt(&plain, &fixture_ca_get()->ra, m, p));
-    return scep_csr_read(&csr, plain, p);
+    same_serial.decrypt.cert = renamed(honest->decrypt.cert, "CN=Another CA");
+    same_serial.decrypt.key = honest->decrypt.key;
+    ck_assert_ptr_eq(scep_ra_pick(list, 2, message_to(honest->decrypt.cert, false, &sent)), honest);
+    ck_assert_ptr_eq(scep_ra_pick(list, 2, message_to(same_serial.decrypt.cert, false, &sent)),
+                     &same_serial);
+    ck_assert_ptr_eq(
+        scep_ra_pick(list, 2, message_to(renamed(honest->decrypt.cert, "CN=x"), false, &sent)),
+        &same_serial);
 }
+END_TEST
 
-START_TEST(a_request_that_cannot_be_read_tells_nothing_more)
+START_TEST(R_063_an_envelope_for_nobody_here_is_given_to_nobody)
 {
-    fixture_request r = unreadable[_i].r;
+    const scep_ra *list[] = { &fixture_ca_get()->ra, another_ra(0) };
+    const fixture_sent *sent;
 
-    row = unreadable[_i].name;
-    r.recipient = unreadable[_i].recipient ? unreadable[_i].recipient(p) : NULL;
-    assert_code(SCEP_UNREADABLE, enrol(fixture_build(&r, p)));
+    ck_assert_ptr_null(scep_ra_pick(list, 2, message_to(odd_other_certificate(p), false, &sent)));
+    ck_assert_ptr_null(scep_ra_pick(list, 2, message_to(odd_other_certificate(p), true, &sent)));
+    ck_assert_ptr_null(scep_ra_pick(list, 0, message_to(list[0]->decrypt.cert, false, &sent)));
+    ck_assert_ptr_null(scep_ra_pick(list, 2, &(scep_message){ 0 }));
     ck_assert_uint_eq(ERR_peek_error(), 0);
 }
 END_TEST
 
-/* The million message attack changes the RSA block again and again: whether its padding was right
- * must not show, neither in the code nor in the operator's line. */
-START_TEST(wrong_rsa_blocks_and_wrong_padding_cannot_be_told_apart)
+/* An EC key cannot open anything: its certificate is not taken for a recipient. */
+START_TEST(Q_53_an_elliptic_signing_certificate_is_no_recipient)
 {
-    const fixture_request block = { .spoil_encrypted_key = true },
-                          padding = { .spoil_padding = true };
-    const char *wrong_padding;
-    const scep_err *err = enrol(fixture_build(&padding, p));
+    scep_ra ra = { .sign = pair(odd_p256(p), KU_DIGITAL_SIGNATURE),
+                   .decrypt = fixture_ca_get()->ra.decrypt };
+    const scep_ra *list[] = { &ra };
+    X509 *recipient = scep_X509(p, X509_dup(ra.sign.cert));
+    const fixture_sent *sent;
+    scep_message *m;
+    scep_bytes plain;
 
-    assert_code(SCEP_UNREADABLE, err);
-    wrong_padding = err->detail;
-    ck_assert_msg(!strstr(wrong_padding, "error:"), "OpenSSL's reason shows: %s", wrong_padding);
-    for (int i = 0; i < 20; i++) {
-        err = enrol(fixture_build(&block, p));
-        assert_code(SCEP_UNREADABLE, err);
-        /* 1 in 256 random keys gives padding that looks right; then the CSR is what is wrong */
-        ck_assert_msg(strcmp(err->detail, wrong_padding) == 0 ||
-                          strncmp(err->detail, "CSR: ", 5) == 0,
-                      "%s", err->detail);
-    }
+    /* named as it is, with a key that can receive */
+    FIXTURE_MUST(recipient && X509_set_pubkey(recipient, keys[0]));
+    fixture_resign(recipient, fixture_ca_get()->root_key);
+    m = message_to(recipient, false, &sent);
+    ck_assert_ptr_null(scep_ra_pick(list, 1, m));
+    assert_code(SCEP_UNREADABLE, scep_ra_decrypt(&plain, &ra, m, p));
+}
+END_TEST
+
+START_TEST(an_ra_is_picked_without_its_private_keys)
+{
+    scep_ra ra = { .sign = { fixture_ca_get()->ra.sign.cert, NULL },
+                   .decrypt = { fixture_ca_get()->ra.decrypt.cert, NULL } };
+    const scep_ra *list[] = { &ra };
+    const fixture_sent *sent;
+
+    ck_assert_ptr_eq(scep_ra_pick(list, 1, message_to(ra.decrypt.cert, false, &sent)), &ra);
+    ck_assert_ptr_eq(scep_ra_pick(list, 1, message_to(ra.sign.cert, false, &sent)), &ra);
 }
 END_TEST
 
 static void add_tests(TCase *cases)
 {
-    tcase_add_loop_test(cases, an_ra_is_checked_before_it_serves, 0, ROWS(identities));
-    tcase_add_loop_test(cases, an_envelope_for_the_ra_opens, 0, ROWS(envelopes));
-    tcase_add_test(cases, a_reordered_issuer_name_still_finds_the_recipient);
-    tcase_add_loop_test(cases, a_request_that_cannot_be_read_tells_nothing_more, 0,
-                        ROWS(unreadable));
-    tcase_add_test(cases, wrong_rsa_blocks_and_wrong_padding_cannot_be_told_apart);
+    for (int i = 0; i < ROWS(keys); i++)
+        FIXTURE_MUST((keys[i] = EVP_RSA_gen(2048)));
+    tcase_add_loop_test(cases, S_14_R_160_Q_73_Q_76_an_ra_has_keys_of_its_own_and_a_usage_for_each,
+                        0, ROWS(identities));
+    tcase_add_loop_test(cases, the_dates_of_an_ra_are_judged_apart_from_the_rest, 0, ROWS(times));
+    tcase_add_loop_test(cases,
+                        Q_53_Q_54_Q_55_whichever_certificate_a_client_takes_its_envelope_opens, 0,
+                        ROWS(recipients));
+    tcase_add_test(cases, Q_54_the_whole_name_goes_before_the_serial_number);
+    tcase_add_test(cases, R_063_an_envelope_for_nobody_here_is_given_to_nobody);
+    tcase_add_test(cases, an_ra_is_picked_without_its_private_keys);
+    tcase_add_test(cases, Q_53_an_elliptic_signing_certificate_is_no_recipient);
 }
 
 int main(void)

@@ -56,6 +56,16 @@ static const struct {
     { SCEP_SET_HashAlgorithm, "sha", NULL, "sha1|sha256|sha384|sha512" },
     { SCEP_SET_HashAlgorithm, "sha1|sha256", NULL, "sha1|sha256|sha384|sha512" },
     { SCEP_SET_HashAlgorithm, "", NULL, "sha1|sha256|sha384|sha512" },
+    { SCEP_SET_ClientProfile, "Cisco", "cisco", NULL },
+    { SCEP_SET_ClientProfile, "android", NULL, "none|apple|cisco|juniper|windows" },
+    { SCEP_SET_RenewalMinimumHash, "md5", NULL, "sha1|sha256|sha384|sha512" },
+    { SCEP_SET_CACert, "chain", "chain", NULL },
+    { SCEP_SET_CACert, "none", NULL, "full|chain|ca" },
+    { SCEP_SET_Approval, "Always", "always", NULL },
+    { SCEP_SET_Approval, "on", NULL, "off|enrol|always" },
+    { SCEP_SET_SigningTime, "0", "0", NULL },
+    { SCEP_SET_SigningTime, "1441", NULL, "0 to 1440" },
+    { SCEP_SET_FailedMax, "0", NULL, "1 to 1000000" },
     { SCEP_SET_Authority, "Branch CA", "Branch CA", NULL },
     { SCEP_SET_Authority, "", NULL, "1 to 64" },
     { SCEP_SET_Authority, "a\nb", NULL, "control character" },
@@ -183,6 +193,138 @@ START_TEST(hash_names_have_the_bits_of_their_output)
 }
 END_TEST
 
+/* ---- profiles ---- */
+
+static const struct {
+    const char *profile;
+    struct {
+        scep_setting which;
+        const char *value;
+    } gives[6];
+} profiles[] = {
+    { "none",
+      { { SCEP_SET_ResponseChain, "none" },
+        { SCEP_SET_CACert, "full" },
+        { SCEP_SET_RenewalByPKCSReq, "off" },
+        { SCEP_SET_Compatibility, "ndes" } } },
+    { "apple",
+      { { SCEP_SET_ResponseChain, "none" },
+        { SCEP_SET_CACert, "full" },
+        { SCEP_SET_RenewalByPKCSReq, "on" } } },
+    { "cisco",
+      { { SCEP_SET_ResponseChain, "chain" },
+        { SCEP_SET_CACert, "full" },
+        { SCEP_SET_RenewalByPKCSReq, "on" } } },
+    { "juniper",
+      { { SCEP_SET_ResponseChain, "none" },
+        { SCEP_SET_CACert, "chain" },
+        { SCEP_SET_RenewalByPKCSReq, "off" } } },
+    { "windows",
+      { { SCEP_SET_Compatibility, "ndes" },
+        { SCEP_SET_FailInfoText, "on" },
+        { SCEP_SET_ResponseChain, "none" },
+        { SCEP_SET_CACert, "full" },
+        { SCEP_SET_Thumbprint, "md5" },
+        { SCEP_SET_RenewalByPKCSReq, "on" } } },
+};
+enum { PROFILES = sizeof(profiles) / sizeof(*profiles) };
+
+static scep_settings profiled(int i)
+{
+    scep_settings s = { { NULL } };
+
+    ck_assert_ptr_null(scep_settings_set(&s, SCEP_SET_ClientProfile, profiles[i].profile, pool));
+    return s;
+}
+
+START_TEST(Q_25_Q_41_Q_65_Q_74_a_profile_gives_what_its_clients_need)
+{
+    scep_settings s = profiled(_i);
+
+    for (size_t i = 0; i < 6 && profiles[_i].gives[i].value; i++) {
+        scep_setting which = profiles[_i].gives[i].which;
+
+        ck_assert_msg(!strcmp(scep_settings_text(&s, which), profiles[_i].gives[i].value),
+                      "%s: %s is %s", profiles[_i].profile, scep_setting_describe(which)->name,
+                      scep_settings_text(&s, which));
+    }
+    ck_assert_str_eq(scep_settings_text(&s, SCEP_SET_ClientProfile), profiles[_i].profile);
+}
+END_TEST
+
+/* Every word of ClientProfile is in the table above, which is what the administrator is told. */
+START_TEST(every_profile_that_may_be_written_is_tested)
+{
+    const char *words = scep_setting_describe(SCEP_SET_ClientProfile)->words;
+    size_t found = 0;
+
+    for (int i = 0; i < PROFILES; i++) {
+        ck_assert_ptr_nonnull(strstr(words, profiles[i].profile));
+        found += strlen(profiles[i].profile) + 1;
+    }
+    ck_assert_uint_eq(found, strlen(words) + 1);
+}
+END_TEST
+
+START_TEST(a_profile_gives_only_values_that_could_be_written)
+{
+    scep_settings s = profiled(_i);
+
+    for (int i = 0; i < SCEP_SET_COUNT; i++) {
+        const char *value = scep_settings_text(&s, (scep_setting)i);
+        scep_settings other = { { NULL } };
+
+        if (!*value)
+            continue;
+        ck_assert_ptr_null(scep_settings_set(&other, (scep_setting)i, value, pool));
+        ck_assert_str_eq(other.value[i], value);
+    }
+}
+END_TEST
+
+START_TEST(what_is_written_wins_over_the_profile_wherever_it_stands)
+{
+    scep_settings outer = { { NULL } }, inner = profiled(2), s;
+
+    ck_assert_str_eq(scep_settings_text(&inner, SCEP_SET_ResponseChain), "chain");
+    ck_assert_ptr_null(scep_settings_set(&outer, SCEP_SET_ResponseChain, "full", pool));
+    scep_settings_merge(&s, &outer, &inner);
+    ck_assert_str_eq(scep_settings_text(&s, SCEP_SET_ResponseChain), "full");
+    ck_assert(scep_settings_flag(&s, SCEP_SET_RenewalByPKCSReq));
+    ck_assert_ptr_null(scep_settings_set(&s, SCEP_SET_RenewalByPKCSReq, "off", pool));
+    ck_assert(!scep_settings_flag(&s, SCEP_SET_RenewalByPKCSReq));
+    /* "none" inside takes an outer profile back */
+    scep_settings_merge(&s, &inner, &(scep_settings){ .value[SCEP_SET_ClientProfile] = "none" });
+    ck_assert_str_eq(scep_settings_text(&s, SCEP_SET_ResponseChain), "none");
+}
+END_TEST
+
+/* A preset is for convenience: what guards issuance is decided by name or not at all. Written so
+ * that a setting which is new is guarded until somebody says otherwise here. */
+START_TEST(S_03_S_06_S_18_no_profile_switches_a_guard_off)
+{
+    static const scep_setting free_to_give[] = {
+        SCEP_SET_ClientProfile, SCEP_SET_ResponseChain, SCEP_SET_CACert,
+        SCEP_SET_Thumbprint,    SCEP_SET_Compatibility, SCEP_SET_RenewalByPKCSReq,
+        SCEP_SET_FailInfoText,
+    };
+    scep_settings s = profiled(_i);
+
+    for (int i = 0; i < SCEP_SET_COUNT; i++) {
+        const scep_setting_info *info = scep_setting_describe((scep_setting)i);
+        bool free = false;
+
+        for (size_t k = 0; k < sizeof(free_to_give) / sizeof(*free_to_give); k++)
+            free = free || (int)free_to_give[k] == i;
+        ck_assert_msg(free || !strcmp(scep_settings_text(&s, (scep_setting)i), info->dflt),
+                      "%s changes SCEP%s", profiles[_i].profile, info->name);
+    }
+    ck_assert(scep_settings_flag(&s, SCEP_SET_EnforcePassword));
+    ck_assert(!scep_settings_flag(&s, SCEP_SET_LegacyAlgorithms));
+    ck_assert_int_eq(scep_settings_hash_bits(&s, SCEP_SET_RenewalMinimumHash), 256);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("settings");
@@ -200,6 +342,11 @@ int main(void)
     tcase_add_test(tc, what_is_not_set_has_the_default_of_the_registry);
     tcase_add_test(tc, the_inner_section_wins_and_says_nothing_of_what_it_does_not_set);
     tcase_add_test(tc, hash_names_have_the_bits_of_their_output);
+    tcase_add_loop_test(tc, Q_25_Q_41_Q_65_Q_74_a_profile_gives_what_its_clients_need, 0, PROFILES);
+    tcase_add_test(tc, every_profile_that_may_be_written_is_tested);
+    tcase_add_loop_test(tc, a_profile_gives_only_values_that_could_be_written, 0, PROFILES);
+    tcase_add_test(tc, what_is_written_wins_over_the_profile_wherever_it_stands);
+    tcase_add_loop_test(tc, S_03_S_06_S_18_no_profile_switches_a_guard_off, 0, PROFILES);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_set_tap(runner, "-");

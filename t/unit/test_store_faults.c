@@ -1,4 +1,4 @@
-/* The store when something goes wrong: locks, lost handles, kill -9, foreign schemas. */
+/* The store when something goes wrong: locks, lost handles, kill -9. */
 #include "store_room.h"
 
 #include <apr_strings.h>
@@ -99,21 +99,6 @@ START_TEST(a_database_locked_for_too_long_is_unavailable_and_then_serves_again)
 }
 END_TEST
 
-START_TEST(schema_of_a_newer_version_is_refused)
-{
-    other o = other_open();
-    const scep_err *err;
-
-    store_close(room_store);
-    other_says(&o, "UPDATE scep_meta SET value = value + 1");
-    other_close(&o);
-    err = store_open(&room_store, room_where, room_pool);
-    ck_assert_ptr_nonnull(err);
-    ck_assert_int_eq(err->code, SCEP_CONFIG);
-    ck_assert_ptr_nonnull(strstr(err->detail, "schema version 2"));
-}
-END_TEST
-
 START_TEST(what_is_no_store_is_refused)
 {
     static const char *const wrong[] = { "",
@@ -159,7 +144,6 @@ Suite *store_faults_suite(void)
     tcase_add_checked_fixture(anywhere, room_up_portable, room_down);
     tcase_set_timeout(anywhere, 60);
     tcase_add_test(anywhere, what_was_reported_survives_kill_9);
-    tcase_add_test(anywhere, schema_of_a_newer_version_is_refused);
     suite_add_tcase(suite, anywhere);
 
     tcase_add_checked_fixture(faults, room_up, room_down);

@@ -1,20 +1,8 @@
-/* The words of the store: each outcome, on whichever database. */
+/* The words of the store for challenges and transactions: each outcome, on whichever database. */
 #include "store_room.h"
 
 #include <apr_strings.h>
 #include <string.h>
-
-#define OK(expr)                                                               \
-    do {                                                                       \
-        const scep_err *ok_err = (expr);                                       \
-        ck_assert_msg(!ok_err, "%s: %s", #expr, ok_err ? ok_err->detail : ""); \
-    } while (0)
-
-/* A test's words are one job. */
-static void in_a_job(store_job_fn fn)
-{
-    OK(store_run(room_store, fn, NULL, room_pool));
-}
 
 static void put_challenge(store_tx *tx, const char *endpoint, const char *hash, apr_int64_t expires)
 {
@@ -56,7 +44,7 @@ static const scep_err *challenge_words(store_tx *tx, void *baton)
 
 START_TEST(a_challenge_is_fresh_until_it_is_used_or_ends)
 {
-    in_a_job(challenge_words);
+    room_job_of(challenge_words);
 }
 END_TEST
 
@@ -74,7 +62,7 @@ static const scep_err *same_challenge(store_tx *tx, void *baton)
 
 START_TEST(the_same_challenge_is_put_once)
 {
-    in_a_job(same_challenge);
+    room_job_of(same_challenge);
 }
 END_TEST
 
@@ -116,7 +104,7 @@ static const scep_err *sweep_words(store_tx *tx, void *baton)
 
 START_TEST(a_sweep_takes_what_ended_and_no_more_than_it_may)
 {
-    in_a_job(sweep_words);
+    room_job_of(sweep_words);
 }
 END_TEST
 
@@ -141,17 +129,33 @@ static const scep_err *counter_words(store_tx *tx, void *baton)
 
 START_TEST(an_endpoint_counts)
 {
-    in_a_job(counter_words);
+    room_job_of(counter_words);
 }
 END_TEST
 
+static store_transaction row(const char *key, const char *serial, apr_int64_t created,
+                             apr_int64_t ends)
+{
+    return (store_transaction){ .endpoint = "e",
+                                .transaction = "t",
+                                .key_hash = key,
+                                .csr_hash = "c",
+                                .state = "issued",
+                                .authority = "authority",
+                                .serial = serial,
+                                .created = created,
+                                .ends = ends,
+                                .bound = ends };
+}
+
 static const scep_err *binding_words(store_tx *tx, void *baton)
 {
-    store_transaction t = { "e", "t", "k", "c", "authority", "01", 1, 100 };
-    store_transaction rival = { "e", "t", "other", "c", "authority", "02", 99, 900 };
+    store_transaction t = row("k", "01", 1, 100);
+    store_transaction rival = row("other", "02", 99, 900);
     const char *bound;
     int removed;
 
+    t.ends = 7; /* of no account to the binding */
     OK(store_binding_get(tx, &t, &bound));
     ck_assert_ptr_null(bound);
     OK(store_binding_put(tx, &t, &bound));
@@ -163,9 +167,9 @@ static const scep_err *binding_words(store_tx *tx, void *baton)
     ck_assert_str_eq(bound, "other");
 
     /* the longest certificate counts, and another key's try does not */
-    t.ends = 200;
+    t.bound = 200;
     OK(store_binding_put(tx, &t, &bound));
-    t.ends = 150;
+    t.bound = 150;
     OK(store_binding_put(tx, &t, &bound));
     OK(store_transaction_sweep(tx, 200, 100, &removed));
     ck_assert_int_eq(removed, 0);
@@ -178,8 +182,8 @@ static const scep_err *binding_words(store_tx *tx, void *baton)
 
 static const scep_err *ended_binding_words(store_tx *tx, void *baton)
 {
-    store_transaction t = { "e", "t", "k", "c", "authority", "01", 1, 100 };
-    store_transaction rival = { "e", "t", "other", "c", "authority", "02", 100, 900 };
+    store_transaction t = row("k", "01", 1, 100);
+    store_transaction rival = row("other", "02", 100, 900);
     const char *bound;
 
     OK(store_binding_put(tx, &t, &bound));
@@ -194,36 +198,42 @@ static const scep_err *ended_binding_words(store_tx *tx, void *baton)
 
 START_TEST(a_binding_that_ended_gives_way_to_another_key)
 {
-    in_a_job(ended_binding_words);
+    room_job_of(ended_binding_words);
 }
 END_TEST
 
 START_TEST(a_transaction_id_is_bound_to_the_first_key)
 {
-    in_a_job(binding_words);
+    room_job_of(binding_words);
 }
 END_TEST
 
 static const scep_err *transaction_words(store_tx *tx, void *baton)
 {
-    store_transaction t = { "e", "t", "k", "c", "authority", "01", 1, 100 };
+    store_transaction t = row("k", "01", 1, 100);
     store_transaction other_one = t;
-    const char *authority, *serial;
+    const store_transaction *found;
     bool done;
 
-    OK(store_transaction_get(tx, &t, &authority, &serial));
-    ck_assert_ptr_null(serial);
+    OK(store_transaction_get(tx, &t, &found));
+    ck_assert_ptr_null(found);
+    t.bound = 200;
     OK(store_transaction_put(tx, &t, &done));
     ck_assert(done);
     other_one.serial = "02";
     OK(store_transaction_put(tx, &other_one, &done));
     ck_assert(!done);
-    OK(store_transaction_get(tx, &other_one, &authority, &serial));
-    ck_assert_str_eq(serial, "01");
-    ck_assert_str_eq(authority, "authority");
+    OK(store_transaction_get(tx, &other_one, &found));
+    ck_assert_str_eq(found->serial, "01");
+    ck_assert_str_eq(found->authority, "authority");
+    ck_assert_str_eq(found->state, "issued");
+    ck_assert_str_eq(found->request, "");
+    ck_assert_int_eq(found->created, 1);
+    ck_assert_int_eq(found->ends, 100);
+    ck_assert_int_eq(found->bound, 200);
     other_one.csr_hash = "d";
-    OK(store_transaction_get(tx, &other_one, &authority, &serial));
-    ck_assert_ptr_null(serial);
+    OK(store_transaction_get(tx, &other_one, &found));
+    ck_assert_ptr_null(found);
     OK(store_transaction_put(tx, &other_one, &done));
     ck_assert(done);
     return NULL;
@@ -231,37 +241,127 @@ static const scep_err *transaction_words(store_tx *tx, void *baton)
 
 START_TEST(a_transaction_is_put_once_and_found)
 {
-    in_a_job(transaction_words);
+    room_job_of(transaction_words);
+}
+END_TEST
+
+static const scep_err *newest_words(store_tx *tx, void *baton)
+{
+    static const struct {
+        const char *csr, *state;
+        apr_int64_t created, ends, bound;
+    } rows[] = {
+        { "a", "pending", 1, 50, 50 },
+        { "b", "issued", 3, 10, 80 },
+        { "c", "issued", 2, 90, 100 },
+        { "d", "denied", 3, 10, 10 },
+    };
+    static const struct {
+        apr_int64_t now;
+        const char *csr; /* of the newest then; NULL: none */
+    } asked[] = { { 4, "b" }, { 79, "b" }, { 80, "c" }, { 99, "c" }, { 100, NULL } };
+    store_transaction key = row("k", "", 0, 0);
+    const store_transaction *found;
+    bool done;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        store_transaction t = row("k", "01", rows[i].created, rows[i].ends);
+
+        t.csr_hash = rows[i].csr;
+        t.state = rows[i].state;
+        t.bound = rows[i].bound;
+        OK(store_transaction_put(tx, &t, &done));
+        ck_assert(done);
+    }
+    key.csr_hash = NULL;
+    for (size_t i = 0; i < sizeof(asked) / sizeof(*asked); i++) {
+        key.created = asked[i].now;
+        OK(store_transaction_get(tx, &key, &found));
+        ck_assert_msg(!found == !asked[i].csr && (!found || !strcmp(found->csr_hash, asked[i].csr)),
+                      "at %d: %s", (int)asked[i].now, found ? found->csr_hash : "none");
+    }
+    key.key_hash = "x";
+    key.created = 4;
+    OK(store_transaction_get(tx, &key, &found));
+    ck_assert_ptr_null(found);
+    return NULL;
+}
+
+START_TEST(without_a_csr_the_newest_that_is_bound_is_found)
+{
+    room_job_of(newest_words);
+}
+END_TEST
+
+static const scep_err *decide_words(store_tx *tx, void *baton)
+{
+    store_transaction t = row("k", "", 1, 100), other_one, decision;
+    const store_transaction *found;
+    bool done;
+
+    t.state = "pending";
+    t.request = "R";
+    OK(store_transaction_put(tx, &t, &done));
+    decision = t;
+    decision.state = "issued";
+    decision.serial = "07";
+    decision.ends = 500;
+    decision.bound = 900;
+
+    other_one = decision;
+    other_one.key_hash = "x";
+    OK(store_transaction_decide(tx, &other_one, &done));
+    ck_assert(!done);
+    other_one = decision;
+    other_one.request = "S"; /* of which the same request waits anew */
+    OK(store_transaction_decide(tx, &other_one, &done));
+    ck_assert(!done);
+    OK(store_transaction_decide(tx, &decision, &done));
+    ck_assert(done);
+    OK(store_transaction_get(tx, &t, &found));
+    ck_assert_str_eq(found->state, "issued");
+    ck_assert_str_eq(found->serial, "07");
+    ck_assert_int_eq(found->ends, 500);
+    ck_assert_int_eq(found->bound, 900);
+    OK(store_transaction_decide(tx, &decision, &done));
+    ck_assert(!done);
+    return NULL;
+}
+
+START_TEST(what_waits_is_decided_once)
+{
+    room_job_of(decide_words);
 }
 END_TEST
 
 static const scep_err *renewed_words(store_tx *tx, void *baton)
 {
-    store_transaction t = { "e", "t", "k", "c", "authority", "01", 1, 100 };
-    const char *authority, *serial;
+    store_transaction t = row("k", "01", 1, 100);
+    const store_transaction *found;
     bool done;
 
+    t.bound = 900;
     OK(store_transaction_put(tx, &t, &done));
     t.created = 99;
     t.serial = "02";
-    OK(store_transaction_get(tx, &t, &authority, &serial));
-    ck_assert_str_eq(serial, "01");
+    OK(store_transaction_get(tx, &t, &found));
+    ck_assert_str_eq(found->serial, "01");
     OK(store_transaction_put(tx, &t, &done));
     ck_assert(!done);
     t.created = 100;
     t.ends = 200;
-    OK(store_transaction_get(tx, &t, &authority, &serial));
-    ck_assert_ptr_null(serial);
+    OK(store_transaction_get(tx, &t, &found));
+    ck_assert_ptr_null(found);
     OK(store_transaction_put(tx, &t, &done));
     ck_assert(done);
-    OK(store_transaction_get(tx, &t, &authority, &serial));
-    ck_assert_str_eq(serial, "02");
+    OK(store_transaction_get(tx, &t, &found));
+    ck_assert_str_eq(found->serial, "02");
     return NULL;
 }
 
 START_TEST(a_transaction_that_ended_is_no_answer_and_gives_way)
 {
-    in_a_job(renewed_words);
+    room_job_of(renewed_words);
 }
 END_TEST
 
@@ -272,11 +372,15 @@ static const scep_err *ended_words(store_tx *tx, void *baton)
     bool done;
 
     for (int i = 0; i < 6; i++) {
-        store_transaction t = { "e", apr_itoa(room_pool, i), "k", "c", "a", "01", 1, 100 };
+        store_transaction t = row("k", "01", 1, i % 2 ? 50 : 100);
 
+        t.transaction = apr_itoa(room_pool, i);
+        t.bound = 100;
         OK(store_transaction_put(tx, &t, &done));
         OK(store_binding_put(tx, &t, &bound));
     }
+    OK(store_transaction_sweep(tx, 100, 5, &removed)); /* bound to the last second */
+    ck_assert_int_eq(removed, 0);
     OK(store_transaction_sweep(tx, 101, 5, &removed));
     ck_assert_int_eq(removed, 5);
     OK(store_transaction_sweep(tx, 101, 5, &removed));
@@ -290,50 +394,7 @@ static const scep_err *ended_words(store_tx *tx, void *baton)
 
 START_TEST(ended_transactions_go_in_small_steps)
 {
-    in_a_job(ended_words);
-}
-END_TEST
-
-static const scep_err *certificate_words(store_tx *tx, void *baton)
-{
-    unsigned char bytes[256];
-    store_certificate c = { .authority = "a'; DROP TABLE scep_certificate; --",
-                            .serial = "01",
-                            .endpoint = "e",
-                            .transaction = "t",
-                            .key_hash = "k",
-                            .der = { bytes, sizeof(bytes) },
-                            .not_before = -1,
-                            .not_after = APR_INT64_MAX,
-                            .issued = 0 };
-    apr_int64_t count;
-    scep_bytes der;
-    bool done;
-
-    for (int i = 0; i < 256; i++)
-        bytes[i] = (unsigned char)i;
-    OK(store_certificate_get(tx, c.authority, "01", &der));
-    ck_assert_uint_eq(der.len, 0);
-    OK(store_certificate_put(tx, &c, &done));
-    ck_assert(done);
-    bytes[0] = 1;
-    OK(store_certificate_put(tx, &c, &done));
-    ck_assert(!done);
-    bytes[0] = 0;
-    OK(store_certificate_get(tx, c.authority, "01", &der));
-    ck_assert_mem_eq(der.data, bytes, sizeof(bytes));
-    ck_assert_uint_eq(der.len, sizeof(bytes));
-    c.authority = "b";
-    OK(store_certificate_put(tx, &c, &done));
-    ck_assert(done);
-    OK(store_certificate_count(tx, &count));
-    ck_assert_int_eq(count, 2);
-    return NULL;
-}
-
-START_TEST(a_serial_number_is_put_once_for_each_authority)
-{
-    in_a_job(certificate_words);
+    room_job_of(ended_words);
 }
 END_TEST
 
@@ -350,9 +411,10 @@ Suite *store_words_suite(void)
     tcase_add_test(words, a_transaction_id_is_bound_to_the_first_key);
     tcase_add_test(words, a_binding_that_ended_gives_way_to_another_key);
     tcase_add_test(words, a_transaction_is_put_once_and_found);
+    tcase_add_test(words, without_a_csr_the_newest_that_is_bound_is_found);
+    tcase_add_test(words, what_waits_is_decided_once);
     tcase_add_test(words, a_transaction_that_ended_is_no_answer_and_gives_way);
     tcase_add_test(words, ended_transactions_go_in_small_steps);
-    tcase_add_test(words, a_serial_number_is_put_once_for_each_authority);
     suite_add_tcase(suite, words);
     return suite;
 }

@@ -166,14 +166,14 @@ START_TEST(a_text_with_a_nul_in_it_is_refused)
 }
 END_TEST
 
-/* Counts that the bytes after them cannot hold; the elements take 24 bytes at least. */
+/* Counts that the bytes after them cannot hold; the elements take 16 bytes at least. */
 static const struct {
     const char *what;
     unsigned char body[4 + 48];
     size_t len;
 } bombs[] = {
     { "2^31", { 0x80, 0, 0, 0 }, 52 },       { "2^32 - 1", { 0xff, 0xff, 0xff, 0xff }, 52 },
-    { "2^28", { 0x10, 0, 0, 0 }, 52 },       { "one too many", { 0, 0, 0, 3 }, 52 },
+    { "2^28", { 0x10, 0, 0, 0 }, 52 },       { "one too many", { 0, 0, 0, 4 }, 52 },
     { "one of nothing", { 0, 0, 0, 1 }, 4 },
 };
 
@@ -211,18 +211,19 @@ static const struct {
     int verb;
     size_t length;
 } headers[] = {
-    { "a good one", { 'S', 'C', 'E', 'P', 1, 7, 0, 0, 0, 0, 1, 2 }, SCEP_OK, 7, 258 },
-    { "the longest", { 'S', 'C', 'E', 'P', 1, 1, 0, 0, 0, 0x20, 0, 0 }, SCEP_OK, 1, 2u << 20 },
-    { "an unknown verb", { 'S', 'C', 'E', 'P', 1, 200, 0, 0, 0, 0, 0, 0 }, SCEP_OK, 200, 0 },
-    { "one longer", { 'S', 'C', 'E', 'P', 1, 1, 0, 0, 0, 0x20, 0, 1 }, SCEP_INTERNAL, 0, 0 },
-    { "2^32 - 1", { 'S', 'C', 'E', 'P', 1, 1, 0, 0, 255, 255, 255, 255 }, SCEP_INTERNAL, 0, 0 },
-    { "other magic", { 'H', 'T', 'T', 'P', 1, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
-    { "last byte of magic", { 'S', 'C', 'E', 'Q', 1, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
+    { "a good one", { 'S', 'C', 'E', 'P', 2, 7, 0, 0, 0, 0, 1, 2 }, SCEP_OK, 7, 258 },
+    { "the longest", { 'S', 'C', 'E', 'P', 2, 1, 0, 0, 0, 0x20, 0, 0 }, SCEP_OK, 1, 2u << 20 },
+    { "an unknown verb", { 'S', 'C', 'E', 'P', 2, 200, 0, 0, 0, 0, 0, 0 }, SCEP_OK, 200, 0 },
+    { "one longer", { 'S', 'C', 'E', 'P', 2, 1, 0, 0, 0, 0x20, 0, 1 }, SCEP_INTERNAL, 0, 0 },
+    { "2^32 - 1", { 'S', 'C', 'E', 'P', 2, 1, 0, 0, 255, 255, 255, 255 }, SCEP_INTERNAL, 0, 0 },
+    { "other magic", { 'H', 'T', 'T', 'P', 2, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
+    { "last byte of magic", { 'S', 'C', 'E', 'Q', 2, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
     { "version 0", { 'S', 'C', 'E', 'P', 0, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
-    { "version 2", { 'S', 'C', 'E', 'P', 2, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
-    { "verb 0", { 'S', 'C', 'E', 'P', 1, 0, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
-    { "first zero", { 'S', 'C', 'E', 'P', 1, 1, 1, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
-    { "second zero", { 'S', 'C', 'E', 'P', 1, 1, 0, 1, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
+    { "version 3", { 'S', 'C', 'E', 'P', 3, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
+    { "version 1", { 'S', 'C', 'E', 'P', 1, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
+    { "verb 0", { 'S', 'C', 'E', 'P', 2, 0, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
+    { "first zero", { 'S', 'C', 'E', 'P', 2, 1, 1, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
+    { "second zero", { 'S', 'C', 'E', 'P', 2, 1, 0, 1, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
 };
 
 START_TEST(headers_are_read_strictly)

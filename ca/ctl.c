@@ -1,0 +1,338 @@
+/* scepctl's socket, and the thread that serves it. */
+#include "ctl.h"
+
+#include "log.h"
+
+#include <apr_strings.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define CALLER_TIME apr_time_from_sec(10) /* for a frame, and between two of them */
+#define BACKLOG 8
+
+struct ctl {
+    office *office;
+    const char *path;
+    int listener, stop; /* stop: an eventfd */
+    dev_t device;       /* of the socket, to know whether it is still ours */
+    ino_t inode;
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock; /* of the two below */
+    bool stopping;
+    int caller; /* -1: none */
+};
+
+typedef struct caller {
+    int fd;
+    const char *name;
+    apr_pool_t *pool; /* of one call */
+} caller;
+
+/* Who decides, for the record: what the kernel says, and what root says of itself. */
+static const char *name_of(const struct ucred *peer, apr_pool_t *p)
+{
+    char text[1024];
+    struct passwd entry, *found = NULL;
+
+    if (getpwuid_r(peer->uid, &entry, text, sizeof(text), &found) == 0 && found)
+        return apr_pstrdup(p, entry.pw_name);
+    return apr_psprintf(p, "uid %lu", (unsigned long)peer->uid);
+}
+
+static const char *decided_by(const caller *c, const char *claimed)
+{
+    if (!*claimed || !strcmp(claimed, c->name))
+        return c->name;
+    return apr_psprintf(c->pool, "%s for %s", c->name,
+                        scep_printable(c->pool, scep_bytes_of(claimed), 64));
+}
+
+/* A caller that went away does not stop the work that it began. */
+static void show_progress(void *baton, const char *what, apr_int64_t done, apr_int64_t total)
+{
+    const caller *c = baton;
+    const scep_wire_progress progress = { what, (uint64_t)done, (uint64_t)total };
+    const scep_err *err =
+        scep_wire_write(c->fd, scep_wire_put_progress(SCEP_VERB_PROGRESS, &progress, c->pool),
+                        apr_time_now() + CALLER_TIME, c->pool);
+
+    (void)err;
+}
+
+static const scep_err *serve_requests(scep_bytes *answer, office *o, const caller *c,
+                                      scep_bytes body)
+{
+    scep_wire_request_page page = { 0 };
+    scep_wire_list in;
+
+    SCEP_TRY(scep_wire_get_list(&in, body, c->pool));
+    SCEP_TRY(office_requests(&page, o, &in, c->pool));
+    *answer = scep_wire_put_request_page(SCEP_VERB_REQUEST_PAGE, &page, c->pool);
+    return NULL;
+}
+
+static const scep_err *serve_certificates(scep_bytes *answer, office *o, const caller *c,
+                                          scep_bytes body)
+{
+    scep_wire_certificate_page page = { 0 };
+    scep_wire_list in;
+
+    SCEP_TRY(scep_wire_get_list(&in, body, c->pool));
+    SCEP_TRY(office_certificates(&page, o, &in, c->pool));
+    *answer = scep_wire_put_certificate_page(SCEP_VERB_CERTIFICATE_PAGE, &page, c->pool);
+    return NULL;
+}
+
+static const scep_err *serve_decide(scep_wire_done *done, office *o, caller *c, scep_bytes body)
+{
+    scep_wire_decide in;
+
+    SCEP_TRY(scep_wire_get_decide(&in, body, c->pool));
+    in.by = decided_by(c, in.by);
+    return office_decide(done, o, &in, c->pool);
+}
+
+static const scep_err *serve_revoke(scep_wire_done *done, office *o, caller *c, scep_bytes body)
+{
+    scep_wire_revoke in;
+
+    SCEP_TRY(scep_wire_get_revoke(&in, body, c->pool));
+    in.by = decided_by(c, in.by);
+    return office_revoke(done, o, &in, show_progress, c, c->pool);
+}
+
+static const scep_err *serve_crl(scep_wire_done *done, office *o, caller *c, scep_bytes body)
+{
+    scep_wire_sign_crl in;
+
+    SCEP_TRY(scep_wire_get_sign_crl(&in, body, c->pool));
+    in.by = decided_by(c, in.by);
+    return office_sign_crl(done, o, &in, show_progress, c, c->pool);
+}
+
+static const scep_err *dispatch(scep_bytes *answer, office *o, caller *c, int verb, scep_bytes body)
+{
+    scep_wire_done done = { 0 };
+
+    switch (verb) {
+    case SCEP_VERB_REQUESTS:
+        return serve_requests(answer, o, c, body);
+    case SCEP_VERB_CERTIFICATES:
+        return serve_certificates(answer, o, c, body);
+    case SCEP_VERB_DECIDE:
+        SCEP_TRY(serve_decide(&done, o, c, body));
+        break;
+    case SCEP_VERB_REVOKE:
+        SCEP_TRY(serve_revoke(&done, o, c, body));
+        break;
+    case SCEP_VERB_CRL:
+        SCEP_TRY(serve_crl(&done, o, c, body));
+        break;
+    default:
+        return scep_fail(c->pool, REFUSED, "verb %d is not for scepctl", verb);
+    }
+    *answer = scep_wire_put_done(SCEP_VERB_DONE, &done, c->pool);
+    return NULL;
+}
+
+/* Calls one after the other, until the caller goes or is too slow. */
+static void serve_caller(office *o, caller *c)
+{
+    const scep_err *err = NULL;
+
+    while (!err) {
+        scep_bytes body, answer;
+        int verb;
+
+        err = scep_wire_read(c->fd, &verb, &body, apr_time_now() + CALLER_TIME, c->pool);
+        if (err)
+            return;
+        err = dispatch(&answer, o, c, verb, body);
+        if (err)
+            answer = scep_wire_put_refused(SCEP_VERB_REFUSED,
+                                           &(scep_wire_refused){ (uint32_t)err->code, err->detail },
+                                           c->pool);
+        err = scep_wire_write(c->fd, answer, apr_time_now() + CALLER_TIME, c->pool);
+        apr_pool_clear(c->pool);
+    }
+}
+
+/* @return false: this process is to stop */
+static bool take_caller(ctl *c, int fd)
+{
+    bool go_on;
+
+    pthread_mutex_lock(&c->lock);
+    go_on = !c->stopping;
+    c->caller = go_on ? fd : -1;
+    pthread_mutex_unlock(&c->lock);
+    return go_on;
+}
+
+static void leave_caller(ctl *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->caller = -1;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void welcome(ctl *c, int fd, apr_pool_t *p)
+{
+    struct ucred peer = { 0 };
+    socklen_t len = sizeof(peer);
+    caller who = { .fd = fd };
+
+    /* the socket's mode says so already */
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 ||
+        (peer.uid != 0 && peer.uid != geteuid())) {
+        log_line(LOG_LEVEL_WARN, "SCEP0310: scepctl of uid %lu was turned away",
+                 (unsigned long)peer.uid);
+        return;
+    }
+    if (apr_pool_create(&who.pool, p) != APR_SUCCESS)
+        return;
+    who.name = name_of(&peer, p);
+    if (take_caller(c, fd))
+        serve_caller(c->office, &who);
+    leave_caller(c);
+}
+
+static void *work(void *data)
+{
+    ctl *c = data;
+    apr_pool_t *p;
+
+    if (apr_pool_create(&p, NULL) != APR_SUCCESS)
+        return NULL;
+    for (;;) {
+        struct pollfd both[] = { { c->listener, POLLIN, 0 }, { c->stop, POLLIN, 0 } };
+        int fd;
+
+        if (poll(both, 2, -1) < 0 && errno != EINTR)
+            break;
+        if (both[1].revents)
+            break;
+        fd = both[0].revents ? accept4(c->listener, NULL, NULL, SOCK_CLOEXEC) : -1;
+        if (fd < 0)
+            continue;
+        welcome(c, fd, p);
+        close(fd);
+        apr_pool_clear(p);
+    }
+    apr_pool_destroy(p);
+    return NULL;
+}
+
+/* Bound under another name first: whoever connects to the path finds one that listens. */
+static const scep_err *bind_socket(ctl *c, apr_pool_t *p)
+{
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    const char *aside = apr_psprintf(p, "%s.%ld", c->path, (long)getpid());
+    struct stat st;
+
+    if (strlen(aside) >= sizeof(at.sun_path))
+        return scep_fail(p, CONFIG, "ctl: %s is too long for a socket: %d bytes are accepted",
+                         c->path, (int)sizeof(at.sun_path) - 12);
+    apr_cpystrn(at.sun_path, aside, sizeof(at.sun_path));
+    c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->listener < 0)
+        return scep_fail(p, INTERNAL, "socket: %s", strerror(errno));
+    (void)unlink(aside);
+    /* umask 077 makes it 0600 from the first moment */
+    if (bind(c->listener, (struct sockaddr *)&at, sizeof(at)) != 0)
+        return scep_fail(p, CONFIG,
+                         "ctl: cannot make the socket %s: %s; scep-ca's user must be able to write "
+                         "to its folder",
+                         c->path, strerror(errno));
+    if (chmod(aside, 0600) != 0 || stat(aside, &st) != 0 || listen(c->listener, BACKLOG) != 0 ||
+        rename(aside, c->path) != 0) {
+        int why = errno;
+
+        (void)unlink(aside);
+        return scep_fail(p, CONFIG, "ctl: cannot listen on %s: %s", c->path, strerror(why));
+    }
+    c->device = st.st_dev;
+    c->inode = st.st_ino;
+    return NULL;
+}
+
+static const scep_err *start_thread(ctl *c, apr_pool_t *p)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    if (pthread_sigmask(SIG_BLOCK, &all, &before) != 0)
+        return scep_fail(p, INTERNAL, "cannot block signals");
+    c->started = pthread_create(&c->thread, NULL, work, c) == 0;
+    if (pthread_sigmask(SIG_SETMASK, &before, NULL) != 0)
+        return scep_fail(p, INTERNAL, "cannot set the signal mask");
+    return c->started ? NULL : scep_fail(p, INTERNAL, "the thread for scepctl cannot be started");
+}
+
+const scep_err *ctl_start(ctl **out, office *o, apr_pool_t *p)
+{
+    ctl *c = apr_pcalloc(p, sizeof(*c));
+    const scep_err *err;
+
+    *out = NULL;
+    if (!o->conf->ctl)
+        return NULL;
+    c->office = o;
+    c->path = o->conf->ctl;
+    c->listener = c->caller = -1;
+    c->stop = eventfd(0, EFD_CLOEXEC);
+    if (c->stop < 0 || pthread_mutex_init(&c->lock, NULL) != 0)
+        return scep_fail(p, INTERNAL, "no descriptor or mutex for scepctl");
+    err = bind_socket(c, p);
+    if (!err)
+        err = start_thread(c, p);
+    if (err) {
+        ctl_stop(c);
+        return err;
+    }
+    *out = c;
+    return NULL;
+}
+
+/* A successor may have renamed its own socket over this one. */
+static void remove_own(const ctl *c)
+{
+    struct stat st;
+
+    if (c->inode && stat(c->path, &st) == 0 && st.st_dev == c->device && st.st_ino == c->inode)
+        (void)unlink(c->path);
+}
+
+void ctl_stop(ctl *c)
+{
+    const uint64_t one = 1;
+
+    if (!c)
+        return;
+    pthread_mutex_lock(&c->lock);
+    c->stopping = true;
+    if (c->caller >= 0)
+        (void)shutdown(c->caller, SHUT_RD); /* what runs is finished and answered */
+    pthread_mutex_unlock(&c->lock);
+    if (write(c->stop, &one, sizeof(one)) != (ssize_t)sizeof(one))
+        log_line(LOG_LEVEL_ERROR, "SCEP0311: eventfd: %s", strerror(errno));
+    if (c->started)
+        (void)pthread_join(c->thread, NULL);
+    c->started = false;
+    if (c->listener >= 0) {
+        remove_own(c);
+        close(c->listener);
+    }
+    close(c->stop);
+    pthread_mutex_destroy(&c->lock);
+}

@@ -1,0 +1,263 @@
+/* The office: the way that enrolments and renewals share, from the CSR to the committed answer. */
+#include "office_int.h"
+
+#include "certs.h"
+#include "clock.h"
+#include "inventory.h"
+#include "issue.h"
+#include "log.h"
+#include "policy.h"
+#include "request.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+/* One text for all of them, so that the log tells no more than the device learns. A challenge that
+ * comes a second time may have been stolen: RFC 8894 7.3 wants it noticed. */
+#define NOT_FRESH "the challenge password is unknown, used or expired; it may have been stolen"
+
+/* Job: is the answer there already, and would the challenge be good? */
+static const scep_err *look_up(store_tx *tx, void *baton)
+{
+    application *a = baton;
+    const scep_err *err;
+
+    a->answer = (transaction_answer){ .state = TRANSACTION_NEW };
+    err = transaction_find(tx, a->transaction, &a->answer);
+    a->conflict = err && err->code == SCEP_REFUSED ? err : NULL;
+    if (err && !a->conflict)
+        return err;
+    if (a->answer.state != TRANSACTION_NEW || !a->challenge_hash)
+        return NULL;
+    return challenge_check(tx, a->endpoint->name, a->challenge_hash, &a->challenge_good);
+}
+
+static const scep_err *use_challenge(store_tx *tx, const application *a)
+{
+    return a->uses_challenge ? challenge_use(tx, a->endpoint->name, a->challenge_hash) : NULL;
+}
+
+/* Job: a challenge is used up exactly when its certificate exists. Recording comes first: where
+ * the same request was answered by another node meanwhile, nothing at all changes. */
+static const scep_err *settle_issued(store_tx *tx, void *baton)
+{
+    application *a = baton;
+    bool done = false;
+
+    SCEP_TRY(transaction_record(tx, a->transaction, &done));
+    a->repeated = !done;
+    if (!done)
+        return NULL;
+    SCEP_TRY(use_challenge(tx, a));
+    return inventory_record(tx, a->cert, a->transaction, a->authority->conf->name,
+                            a->template->name);
+}
+
+static const scep_err *issue(application *a)
+{
+    const char *authority = a->authority->conf->name;
+
+    if (apr_time_now() > a->deadline)
+        return scep_fail(a->p, UNAVAILABLE, "the request waited until its deadline was over");
+    SCEP_TRY(office_ask_ca(&a->cert, a->authority, a->template, a->csr, a->p));
+    SCEP_TRY(transaction_set_issued(a->transaction, a->cert, authority, a->p));
+    SCEP_TRY(store_run(a->o->store, settle_issued, a, a->p));
+    a->answer = (transaction_answer){ .state = TRANSACTION_ISSUED, .authority = authority };
+    return scep_cert_der(&a->answer.certificate, a->cert, a->p);
+}
+
+/* Job: a challenge is used up, too, when its request waits: the place in the queue is what it
+ * pays for (RFC 8894 3.3.2.3). */
+static const scep_err *settle_pending(store_tx *tx, void *baton)
+{
+    application *a = baton;
+    const scep_settings *s = &a->endpoint->settings;
+    const request_facts facts = {
+        .authority = a->authority->conf->name,
+        .template_name = a->template->name,
+        .peer = a->peer,
+        .subject = scep_name_line(X509_REQ_get_subject_name(a->csr->req), a->p),
+        .transaction_id = a->transaction_id,
+        .message_type = a->message_type,
+        .csr = a->csr,
+    };
+    const request_limits limits = { .most = scep_settings_number(s, SCEP_SET_PendingMax),
+                                    .days = scep_settings_number(s, SCEP_SET_PendingDays) };
+    const char *id = NULL;
+    bool done = false;
+
+    SCEP_TRY(request_pend(tx, a->transaction, &facts, &limits, &id, &done));
+    a->repeated = !done;
+    a->answer = (transaction_answer){ .state = TRANSACTION_PENDING, .request = id };
+    return done ? use_challenge(tx, a) : NULL;
+}
+
+static const scep_err *judge(application *a)
+{
+    const scep_settings *s = &a->endpoint->settings;
+    policy_facts facts = {
+        .message_type = a->message_type,
+        .csr = a->csr,
+        .template = a->template,
+        .enforce_password = a->enforced,
+        .challenge_good = a->challenge_good,
+        .minimum_hash_bits = scep_settings_hash_bits(s, SCEP_SET_MinimumHash),
+        .legacy = scep_settings_flag(s, SCEP_SET_LegacyAlgorithms),
+        .approval = scep_settings_text(s, SCEP_SET_Approval),
+        .old = a->old,
+        .old_known = a->old_known,
+        .renewal = scep_settings_flag(s, SCEP_SET_Renewal),
+        .renewal_by_pkcs_req = scep_settings_flag(s, SCEP_SET_RenewalByPKCSReq),
+        .other_names = scep_settings_flag(s, SCEP_SET_DisableRenewalSubjectNameMatch),
+        .window_days = scep_settings_number(s, SCEP_SET_RenewalWindow),
+        .now = apr_time_sec(scep_now()),
+    };
+    policy_verdict verdict;
+
+    if (a->old)
+        SCEP_TRY(issue_seconds(&facts.old_not_after, X509_get0_notAfter(a->old), a->p));
+    verdict = policy_judge(&facts, a->p);
+    if (verdict.outcome == POLICY_DENY)
+        return scep_err_make(a->p, verdict.code, __FILE__, __LINE__, "%s", verdict.reason);
+    a->pends = verdict.outcome == POLICY_PEND;
+    a->uses_challenge = verdict.uses_challenge;
+    return NULL;
+}
+
+static const scep_err *as_answered(const application *a)
+{
+    if (a->answer.state == TRANSACTION_DENIED)
+        return scep_fail(a->p, REFUSED, "denied by the administrator");
+    return NULL;
+}
+
+/* With the reservation held. */
+static const scep_err *decide(application *a)
+{
+    SCEP_TRY(store_run(a->o->store, look_up, a, a->p));
+    a->repeated = a->answer.state != TRANSACTION_NEW;
+    if (a->repeated)
+        return as_answered(a);
+    SCEP_TRY(judge(a));
+    /* Not before: without a good challenge nobody learns which transactionIDs there are. */
+    if (a->conflict)
+        return a->conflict;
+    if (a->pends)
+        SCEP_TRY(store_run(a->o->store, settle_pending, a, a->p));
+    else
+        SCEP_TRY(issue(a));
+    if (!a->repeated)
+        return NULL;
+    SCEP_TRY(store_run(a->o->store, look_up, a, a->p));
+    if (a->answer.state == TRANSACTION_NEW)
+        return scep_fail(a->p, UNAVAILABLE, "the answer of the same request is gone");
+    return as_answered(a);
+}
+
+const scep_err *office_apply(application *a)
+{
+    const scep_err *err;
+
+    a->enforced = scep_settings_flag(&a->endpoint->settings, SCEP_SET_EnforcePassword);
+    if (a->enforced && !a->old && a->csr->challenge.len)
+        SCEP_TRY(challenge_hash(&a->challenge_hash, a->o->key, a->endpoint->name, a->csr->challenge,
+                                a->p));
+    SCEP_TRY(transaction_make(&a->transaction, a->endpoint->name, a->transaction_id, a->key_hash,
+                              a->csr, a->p));
+    a->transaction->proven = a->old != NULL;
+    SCEP_TRY(reservation_take(a->o->reservations, a->challenge_hash, a->transaction->owner,
+                              a->deadline, a->p));
+    err = decide(a);
+    reservation_drop(a->o->reservations, a->challenge_hash, a->transaction->owner);
+    return err;
+}
+
+/* ---- what is said of it ---- */
+
+/* Was anything decided about the request, or is it the world that failed? */
+static bool is_refusal(scep_code code)
+{
+    return code != SCEP_UNAVAILABLE && code != SCEP_INTERNAL && code != SCEP_CONFIG;
+}
+
+void office_verdict_fail(scep_wire_verdict *out, const scep_err *err)
+{
+    out->status = is_refusal(err->code) ? SCEP_STATUS_REFUSED : SCEP_STATUS_LATER;
+    out->code = (uint32_t)err->code;
+    out->detail = err->code == SCEP_CHALLENGE ? NOT_FRESH : err->detail;
+    if (out->status == SCEP_STATUS_LATER)
+        log_err(LOG_LEVEL_ERROR, "SCEP0242", "a request is put off", err);
+}
+
+/* Only what failed for its challenge is counted, and after it was judged: a good one is never
+ * refused, whatever comes from the same address (S-27). */
+static void count_failure(scep_wire_verdict *out, const application *a)
+{
+    long most = scep_settings_number(&a->endpoint->settings, SCEP_SET_FailedMax);
+    const char *key = apr_pstrcat(a->p, a->endpoint->name, "\n", a->peer, NULL);
+    int retry = scep_limit_hit(a->o->failed, scep_bytes_of(key), (int)most);
+
+    if (!retry)
+        return;
+    out->code = SCEP_TOO_OFTEN;
+    out->retry = (uint32_t)retry;
+    out->detail = apr_psprintf(a->p, "over %ld failed challenges a minute from this address: %s",
+                               most, out->detail);
+}
+
+/* At most 300 characters of what the device sent, so that the line stays whole. */
+static const char *subject_of(const application *a)
+{
+    const char *line = a->csr ? scep_name_line(X509_REQ_get_subject_name(a->csr->req), a->p) : "";
+
+    return strlen(line) <= 300 ? line
+                               : apr_pstrcat(a->p, apr_pstrndup(a->p, line, 300), "...", NULL);
+}
+
+/* Of the certificate that leaves, which is not the one that was made where another came first. */
+static const char *serial_of(const scep_wire_verdict *verdict, apr_pool_t *p)
+{
+    X509 *cert;
+
+    if (verdict->status != SCEP_STATUS_ISSUED || scep_cert_read(&cert, verdict->certificate, p))
+        return "-";
+    return scep_cert_serial(cert, p);
+}
+
+/* With serial number and transactionID, so that a lost answer can be reconciled: RFC 8894 7.4. */
+static void audit(const application *a, const scep_wire_verdict *verdict)
+{
+    static const char *const words[] = { "", "issued", "pending", "refused", "later" };
+    bool failed = verdict->code != SCEP_OK;
+
+    log_line(LOG_LEVEL_INFO,
+             "SCEP0240: %s txid=\"%s\" endpoint=\"%s\" verdict=%s code=%s reason=\"%s\" "
+             "subject=\"%s\" serial=%s template=%s from=\"%s\" ms=%" APR_TIME_T_FMT,
+             a->verb, scep_printable(a->p, a->transaction_id, 64),
+             scep_printable(a->p, scep_bytes_of(a->endpoint_name), 80),
+             a->repeated && !failed ? "repeated" : words[verdict->status],
+             failed ? scep_code_describe((int)verdict->code)->name : "OK",
+             scep_printable(a->p, scep_bytes_of(verdict->detail), 300), subject_of(a),
+             serial_of(verdict, a->p), a->template ? a->template->name : "-",
+             scep_printable(a->p, scep_bytes_of(a->peer), 64),
+             apr_time_as_msec(apr_time_now() - a->begin));
+}
+
+void office_answer(scep_wire_verdict *out, const application *a, const scep_err *err)
+{
+    *out = (scep_wire_verdict){ .status = SCEP_STATUS_ISSUED, .detail = "" };
+    if (a->endpoint)
+        out->generation = office_generation(a->endpoint);
+    if (err) {
+        office_verdict_fail(out, err);
+    } else if (a->answer.state == TRANSACTION_PENDING) {
+        out->status = SCEP_STATUS_PENDING;
+        out->detail = apr_psprintf(a->p, "it waits for approval as request %s", a->answer.request);
+    } else {
+        out->certificate = a->answer.certificate;
+        out->authority = a->answer.authority;
+    }
+    if (out->code == SCEP_CHALLENGE || out->code == SCEP_CHALLENGE_ABSENT)
+        count_failure(out, a);
+    audit(a, out);
+}

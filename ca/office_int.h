@@ -1,0 +1,79 @@
+/*
+ * Inside the office: what its files share. Nobody else includes this.
+ */
+#ifndef CA_OFFICE_INT_H
+#define CA_OFFICE_INT_H
+
+#include "office.h"
+#include "transaction.h"
+
+/*
+ * An application for a certificate, by a challenge or by an older certificate: what is known of it
+ * by and by. A CertPoll is one that asks again and brings no CSR.
+ */
+typedef struct application {
+    office *o;
+    const char *verb; /* "enrol", "renew" or "poll": for the audit line */
+    const char *endpoint_name, *peer;
+    scep_bytes transaction_id;
+    int message_type;
+    apr_time_t begin, deadline;
+    apr_pool_t *p;
+
+    office_endpoint *endpoint;
+    office_authority *authority; /* the endpoint's own, or the one that takes over */
+    scep_csr *csr;
+    scep_bytes key_hash; /* of the key that signed the request */
+    const conf_template *template;
+    X509 *old;      /* a renewal: what stands for the challenge */
+    bool old_known; /* in the inventory, and the template is its own */
+
+    bool enforced;              /* EnforcePassword */
+    const char *challenge_hash; /* NULL: none was sent, or none is looked at */
+    bool challenge_good, uses_challenge, pends;
+    transaction *transaction;
+    const scep_err *conflict; /* the transactionID belongs to another key */
+    X509 *cert;               /* that was made for this application */
+    bool repeated;            /* the answer was there already */
+    transaction_answer answer;
+} application;
+
+/** REFUSED: there is no such endpoint. */
+SCEP_MUST const scep_err *office_endpoint_wanted(office_endpoint **out, const office *o,
+                                                 const char *name, apr_pool_t *p);
+
+/** The endpoint's own authority, or the next one. @param name "": its own. REFUSED: neither */
+SCEP_MUST const scep_err *office_authority_wanted(office_authority **out, const office_endpoint *e,
+                                                  const char *name, apr_pool_t *p);
+
+/** The authority of that section; NULL: none. */
+office_authority *office_authority_find(const office *o, const char *name);
+
+/** What holds at one moment: @a next is NULL where no authority takes over. */
+typedef struct office_view {
+    const identities *own, *next;
+} office_view;
+
+office_view office_view_of(const office_endpoint *e);
+
+/**
+ * Ask the CA.
+ * @return NULL; REFUSED: it denies; UNAVAILABLE: it cannot be asked, or what it sent is of no use
+ */
+SCEP_MUST const scep_err *office_ask_ca(X509 **out, const office_authority *a,
+                                        const conf_template *template, const scep_csr *csr,
+                                        apr_pool_t *p);
+
+/** The way of an application from its CSR, template and key_hash to the committed answer. */
+SCEP_MUST const scep_err *office_apply(application *a);
+
+/** Say what became of it, count what failed, and write the audit line. */
+void office_answer(scep_wire_verdict *out, const application *a, const scep_err *err);
+
+/** What an operator typed, for a line of the log and for the store. */
+const char *office_typed(const char *text, apr_pool_t *p);
+
+/** A verdict from an error: REFUSED where something was decided, else LATER, with a log line. */
+void office_verdict_fail(scep_wire_verdict *out, const scep_err *err);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * Inside judgement: what the rules of policy.c and those of policy_names.c share. Nobody else
+ * includes this.
+ */
+#ifndef CA_POLICY_INT_H
+#define CA_POLICY_INT_H
+
+#include "policy.h"
+
+/* What a rule says where it refuses. */
+typedef struct objection {
+    scep_code code;
+    const char *reason;
+} objection;
+
+/* A rule says why not, or NULL. */
+typedef const objection *(*policy_rule)(const policy_facts *f, apr_pool_t *p);
+
+/** An objection in @a p. @param reason static or in @a p */
+const objection *policy_object(apr_pool_t *p, scep_code code, const char *reason);
+
+/* The rules about names: those of every request, and those of a renewal (S-09). */
+const objection *policy_judge_subject(const policy_facts *f, apr_pool_t *p);
+const objection *policy_judge_alt_names(const policy_facts *f, apr_pool_t *p);
+const objection *policy_judge_sid(const policy_facts *f, apr_pool_t *p);
+const objection *policy_judge_same_names(const policy_facts *f, apr_pool_t *p);
+
+#endif

@@ -1,0 +1,104 @@
+/* Whether a certificate may stand for a challenge. */
+#include "renewal.h"
+
+#include "certs.h"
+#include "clock.h"
+
+/* Its issuer's name and the key of the CA of that name: the one without the other is anybody's. */
+static bool is_signed_by(X509 *cert, X509 *issuer)
+{
+    EVP_PKEY *key = X509_get0_pubkey(issuer);
+
+    return key && X509_NAME_cmp(X509_get_issuer_name(cert), X509_get_subject_name(issuer)) == 0 &&
+           X509_verify(cert, key) == 1;
+}
+
+static bool is_signed_by_one(X509 *cert, const STACK_OF(X509) * issuers)
+{
+    for (int i = 0; i < sk_X509_num(issuers); i++)
+        if (is_signed_by(cert, sk_X509_value(issuers, i)))
+            return true;
+    return false;
+}
+
+static bool is_in_time(const X509 *cert)
+{
+    time_t now = (time_t)apr_time_sec(scep_now());
+
+    return X509_cmp_time(X509_get0_notBefore(cert), &now) == -1 &&
+           X509_cmp_time(X509_get0_notAfter(cert), &now) == 1;
+}
+
+bool renewal_is_issued(X509 *cert, const STACK_OF(X509) * issuers)
+{
+    return is_signed_by_one(cert, issuers) && is_in_time(cert);
+}
+
+/* A CA's certificate by what it may do, whichever of the two extensions says so. RFC 5280 4.2.1.9
+ */
+static bool is_ca(X509 *cert)
+{
+    uint32_t flags = X509_get_extension_flags(cert);
+
+    return (flags & EXFLAG_CA) ||
+           ((flags & EXFLAG_KUSAGE) && (X509_get_key_usage(cert) & KU_KEY_CERT_SIGN));
+}
+
+static const char *fault_of(X509 *old, const STACK_OF(X509) * issuers)
+{
+    if (is_signed_by(old, old))
+        return "the certificate that signed the request is self-signed";
+    if (!is_signed_by_one(old, issuers))
+        return "the certificate that signed the request was not issued by this CA or one of "
+               "renewal_ca";
+    if (!is_in_time(old))
+        return "the certificate that signed the request has ended or is not valid yet";
+    if (X509_get_extension_flags(old) & EXFLAG_INVALID)
+        return "the certificate that signed the request has an extension that cannot be read";
+    if (is_ca(old))
+        return "the certificate that signed the request is a CA's";
+    return NULL;
+}
+
+typedef struct find_job {
+    X509 *cert;
+    const store_certificate *found;
+} find_job;
+
+static const scep_err *find_in_store(store_tx *tx, void *baton)
+{
+    find_job *j = baton;
+
+    return inventory_find(tx, j->cert, &j->found);
+}
+
+static const scep_err *check_revocation(const store_certificate *known, X509 *old,
+                                        const renewal_trust *trust, apr_pool_t *p)
+{
+    foreign_status status = FOREIGN_REVOKED;
+
+    if (!known)
+        SCEP_TRY(foreign_check(&status, trust->foreign, old, p));
+    if (known ? known->revoked != 0 : status != FOREIGN_GOOD)
+        return scep_fail(p, REFUSED, "the certificate that signed the request, %s, is revoked",
+                         scep_cert_serial(old, p));
+    return NULL;
+}
+
+const scep_err *renewal_check(renewal_facts *out, X509 *old, const renewal_trust *trust, store *s,
+                              apr_pool_t *p)
+{
+    const char *fault = fault_of(old, trust->issuers);
+    find_job j = { .cert = old };
+
+    *out = (renewal_facts){ 0 };
+    if (fault)
+        return scep_fail(p, REFUSED, "%s", fault);
+    SCEP_TRY(store_run(s, find_in_store, &j, p));
+    SCEP_TRY(check_revocation(j.found, old, trust, p));
+    out->known = j.found != NULL;
+    out->template_name = j.found ? j.found->template_name : NULL;
+    if (X509_get_extension_flags(old) & EXFLAG_KUSAGE)
+        out->key_usage = X509_get_key_usage(old);
+    return NULL;
+}

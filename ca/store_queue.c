@@ -1,0 +1,226 @@
+/* The words of the store for what is rare beside enrolments: requests that wait, CRLs, RAs, and
+ * leases. */
+#include "store_int.h"
+
+#include <apr_strings.h>
+
+#define REQUEST_COLUMNS 18
+#define RA_COLUMNS 7
+
+static const char *cell(const apr_array_header_t *cells, int i)
+{
+    return APR_ARRAY_IDX(cells, i, const char *);
+}
+
+static apr_int64_t number(const apr_array_header_t *cells, int i)
+{
+    return apr_atoi64(cell(cells, i));
+}
+
+const scep_err *store_request_put(store_tx *tx, const store_request *r, bool *done)
+{
+    const char *csr = scep_base64(tx->scratch, r->csr);
+    int rows = 0;
+
+    SCEP_TRY(store_change(
+        tx, STORE_REQUEST_PUT,
+        STORE_ARGS(r->id, r->endpoint, r->authority, store_text(r->template_name), r->transaction,
+                   r->key_hash, r->csr_hash, store_text(r->transaction_id), store_text(r->subject),
+                   store_text(r->peer), &r->message_type, r->state, store_text(r->reason),
+                   store_text(r->by), store_text(r->serial), &r->created, &r->ends, &r->decided,
+                   csr),
+        &rows));
+    *done = rows == 1;
+    return NULL;
+}
+
+/* Of STORE_REQUEST_COLUMNS from the cell @a i on. */
+static store_request request(const apr_array_header_t *cells, int i)
+{
+    return (store_request){
+        .id = cell(cells, i),
+        .endpoint = cell(cells, i + 1),
+        .authority = cell(cells, i + 2),
+        .template_name = cell(cells, i + 3),
+        .transaction = cell(cells, i + 4),
+        .key_hash = cell(cells, i + 5),
+        .csr_hash = cell(cells, i + 6),
+        .transaction_id = cell(cells, i + 7),
+        .subject = cell(cells, i + 8),
+        .peer = cell(cells, i + 9),
+        .message_type = number(cells, i + 10),
+        .state = cell(cells, i + 11),
+        .reason = cell(cells, i + 12),
+        .by = cell(cells, i + 13),
+        .serial = cell(cells, i + 14),
+        .created = number(cells, i + 15),
+        .ends = number(cells, i + 16),
+        .decided = number(cells, i + 17),
+    };
+}
+
+const scep_err *store_request_get(store_tx *tx, const char *id, const store_request **found)
+{
+    apr_array_header_t *cells;
+    store_request *r;
+
+    *found = NULL;
+    SCEP_TRY(store_look(tx, STORE_REQUEST_GET, STORE_ARGS(id), REQUEST_COLUMNS + 1, &cells));
+    if (!cells->nelts)
+        return NULL;
+    r = apr_palloc(tx->pool, sizeof(*r));
+    *r = request(cells, 0);
+    SCEP_TRY(scep_unbase64(&r->csr, cell(cells, REQUEST_COLUMNS), tx->pool));
+    *found = r;
+    return NULL;
+}
+
+const scep_err *store_request_decide(store_tx *tx, const store_request *r, bool *done)
+{
+    int rows = 0;
+
+    SCEP_TRY(
+        store_change(tx, STORE_REQUEST_DECIDE,
+                     STORE_ARGS(r->state, store_text(r->reason), store_text(r->by),
+                                store_text(r->serial), &r->decided, &r->ends, r->id, &r->decided),
+                     &rows));
+    *done = rows == 1;
+    return NULL;
+}
+
+const scep_err *store_request_waiting(store_tx *tx, const char *endpoint, const char *key_hash,
+                                      const char *peer, apr_int64_t now, apr_int64_t *all,
+                                      apr_int64_t *of_key, apr_int64_t *of_peer)
+{
+    apr_array_header_t *cells;
+
+    SCEP_TRY(store_look(
+        tx, STORE_REQUEST_WAITING,
+        STORE_ARGS(endpoint, &now, endpoint, key_hash, &now, endpoint, store_text(peer), &now), 3,
+        &cells));
+    *all = number(cells, 0);
+    *of_key = number(cells, 1);
+    *of_peer = number(cells, 2);
+    return NULL;
+}
+
+const scep_err *store_request_list(store_tx *tx, const char *state, const char *after, int most,
+                                   apr_array_header_t **rows)
+{
+    apr_int64_t limit = most;
+    apr_array_header_t *cells;
+
+    if (*state)
+        SCEP_TRY(store_look(tx, STORE_REQUEST_LIST_STATE, STORE_ARGS(state, after, &limit),
+                            REQUEST_COLUMNS, &cells));
+    else
+        SCEP_TRY(
+            store_look(tx, STORE_REQUEST_LIST, STORE_ARGS(after, &limit), REQUEST_COLUMNS, &cells));
+    *rows = apr_array_make(tx->pool, cells->nelts / REQUEST_COLUMNS, sizeof(store_request));
+    for (int i = 0; i < cells->nelts; i += REQUEST_COLUMNS)
+        APR_ARRAY_PUSH(*rows, store_request) = request(cells, i);
+    return NULL;
+}
+
+const scep_err *store_request_sweep(store_tx *tx, apr_int64_t now, apr_int64_t before, int most,
+                                    int *changed)
+{
+    apr_int64_t limit = most;
+    int expired = 0;
+
+    *changed = 0;
+    SCEP_TRY(store_change(tx, STORE_REQUEST_EXPIRE, STORE_ARGS(&now, &limit), &expired));
+    SCEP_TRY(store_change(tx, STORE_REQUEST_FORGET, STORE_ARGS(&before, &limit), changed));
+    *changed += expired;
+    return NULL;
+}
+
+const scep_err *store_crl_get(store_tx *tx, const char *authority, store_crl *out)
+{
+    apr_array_header_t *cells;
+
+    SCEP_TRY(store_look(tx, STORE_CRL_GET, STORE_ARGS(authority), 6, &cells));
+    *out = (store_crl){ .authority = authority };
+    if (!cells->nelts)
+        return NULL;
+    out->wanted = number(cells, 0);
+    out->holds = number(cells, 1);
+    out->number = number(cells, 2);
+    out->this_update = number(cells, 3);
+    out->next_update = number(cells, 4);
+    return scep_unbase64(&out->der, cell(cells, 5), tx->pool);
+}
+
+const scep_err *store_crl_put(store_tx *tx, const store_crl *c, bool *done)
+{
+    const char *der = scep_base64(tx->scratch, c->der);
+    apr_int64_t former = c->number - 1;
+    int rows = 0;
+
+    SCEP_TRY(store_change(tx, STORE_CRL_NEXT,
+                          STORE_ARGS(&c->holds, &c->number, &c->this_update, &c->next_update, der,
+                                     c->authority, &former),
+                          &rows));
+    if (rows == 0 && former == 0)
+        SCEP_TRY(store_change(tx, STORE_CRL_FIRST,
+                              STORE_ARGS(c->authority, &c->wanted, &c->holds, &c->number,
+                                         &c->this_update, &c->next_update, der),
+                              &rows));
+    *done = rows == 1;
+    return NULL;
+}
+
+const scep_err *store_ra_put(store_tx *tx, const store_ra *ra, bool *done)
+{
+    int rows = 0;
+
+    SCEP_TRY(
+        store_change(tx, STORE_RA_PUT,
+                     STORE_ARGS(ra->authority, ra->id, scep_base64(tx->scratch, ra->sign_cert),
+                                scep_base64(tx->scratch, ra->sign_key),
+                                scep_base64(tx->scratch, ra->decrypt_cert),
+                                scep_base64(tx->scratch, ra->decrypt_key), &ra->created, &ra->ends),
+                     &rows));
+    *done = rows == 1;
+    return NULL;
+}
+
+const scep_err *store_ra_list(store_tx *tx, const char *authority, apr_int64_t now,
+                              apr_array_header_t **rows)
+{
+    apr_array_header_t *cells;
+
+    SCEP_TRY(store_look(tx, STORE_RA_LIST, STORE_ARGS(authority, &now), RA_COLUMNS, &cells));
+    *rows = apr_array_make(tx->pool, cells->nelts / RA_COLUMNS, sizeof(store_ra));
+    for (int i = 0; i < cells->nelts; i += RA_COLUMNS) {
+        store_ra *ra = apr_array_push(*rows);
+
+        *ra = (store_ra){ .authority = authority,
+                          .id = cell(cells, i),
+                          .created = number(cells, i + 5),
+                          .ends = number(cells, i + 6) };
+        SCEP_TRY(scep_unbase64(&ra->sign_cert, cell(cells, i + 1), tx->pool));
+        SCEP_TRY(scep_unbase64(&ra->sign_key, cell(cells, i + 2), tx->pool));
+        SCEP_TRY(scep_unbase64(&ra->decrypt_cert, cell(cells, i + 3), tx->pool));
+        SCEP_TRY(scep_unbase64(&ra->decrypt_key, cell(cells, i + 4), tx->pool));
+    }
+    return NULL;
+}
+
+const scep_err *store_ra_sweep(store_tx *tx, apr_int64_t before, int most, int *removed)
+{
+    apr_int64_t limit = most;
+
+    *removed = 0;
+    return store_change(tx, STORE_RA_SWEEP, STORE_ARGS(&before, &limit), removed);
+}
+
+const scep_err *store_lease_take(store_tx *tx, const char *name, const char *holder,
+                                 apr_int64_t now, apr_int64_t until, bool *held)
+{
+    int rows = 0;
+
+    SCEP_TRY(store_change(tx, STORE_LEASE_TAKE, STORE_ARGS(name, holder, &until, &now), &rows));
+    *held = rows == 1;
+    return NULL;
+}

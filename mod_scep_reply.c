@@ -1,0 +1,234 @@
+/* The answer to a PKIOperation: a CertRep wherever one can be signed. RFC 8894 3.3.2, 4.3.1. */
+#include "mod_scep_pki.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+/* Each fault's log id, and what the operator can do about it. */
+static const struct {
+    const char *id, *remedy;
+} faults[SCEP_CODE_COUNT] = {
+    [SCEP_UNDECODABLE] = { "SCEP0020",
+                           "check the client's URL and that no proxy changes what it sends" },
+    [SCEP_TOO_LARGE] = { "SCEP0021", "raise SCEPMaxMessage if the client has a reason" },
+    [SCEP_BAD_ALG] = { "SCEP0022", "set the client to SHA-256, AES and RSA as RFC 8894 wants; for "
+                                   "MD5 and single DES, SCEPLegacyAlgorithms on accepts them" },
+    [SCEP_BAD_MESSAGE] = { "SCEP0023",
+                           "the message was changed on its way, or the client is faulty" },
+    [SCEP_BAD_REQUEST] = { "SCEP0024", "the client asks for what is not served here" },
+    [SCEP_UNREADABLE] = { "SCEP0025", "if it does not decrypt, let the client fetch the CA "
+                                      "certificates again (GetCACert); "
+                                      "otherwise its PKCS #10 is at fault" },
+    [SCEP_CHALLENGE] = { "SCEP0026", "fetch a new challenge from the challenge page" },
+    [SCEP_CHALLENGE_ABSENT] = { "SCEP0027", "give the client a challenge from the challenge page" },
+    [SCEP_BAD_SUBJECT] = { "SCEP0028", "correct the names that the client asks for" },
+    [SCEP_REFUSED] = { "SCEP0029", "see scep-ca's line on this transaction" },
+    [SCEP_BAD_TIME] = { "SCEP0033", "set the client's clock, or raise SCEPSigningTime" },
+    [SCEP_BAD_CERT_ID] = { "SCEP0034", "the client asks for what it never sent, what was forgotten "
+                                       "since, or what this CA did not issue" },
+    [SCEP_TOO_OFTEN] = { "SCEP0035", "see what this address sends; SCEPFailedMax is the limit" },
+    [SCEP_UNAVAILABLE] = { "SCEP0030", "the device may ask again; see that scep-ca runs" },
+    [SCEP_CONFIG] = { "SCEP0031", "see what scep-ca says at a restart" },
+    [SCEP_INTERNAL] = { "SCEP0032", "see the lines before this one" },
+};
+
+const char *scep_event(request_rec *r, int code)
+{
+    const scep_code_info *row = scep_code_describe(code);
+
+    return apr_psprintf(r->pool, "NDES-%d %s: ", row->event, row->name);
+}
+
+static bool as_ndes(const scep_exchange *x)
+{
+    return !strcmp(scep_settings_text(x->section, SCEP_SET_Compatibility), "ndes");
+}
+
+static int send_reply(const scep_exchange *x, scep_bytes der)
+{
+    return scep_send(x->r, HTTP_OK, "application/x-pki-message", der);
+}
+
+/* NDES's own validators take anything but 200 for a broken server. */
+static int answer_unsigned(const scep_exchange *x, int code)
+{
+    const scep_code_info *row = scep_code_describe(code);
+
+    if (code == SCEP_UNDECODABLE)
+        return scep_send(x->r, as_ndes(x) ? HTTP_OK : row->http_status, "text/plain",
+                         scep_bytes_of(row->text));
+    if (row->http_status == HTTP_OK || row->http_status == HTTP_SERVICE_UNAVAILABLE)
+        return scep_try_later(x->r);
+    return row->http_status;
+}
+
+const EVP_MD *scep_own_digest(const scep_settings *settings)
+{
+    switch (scep_settings_hash_bits(settings, SCEP_SET_HashAlgorithm)) {
+    case 160:
+        return EVP_sha1();
+    case 384:
+        return EVP_sha384();
+    case 512:
+        return EVP_sha512();
+    default:
+        return EVP_sha256();
+    }
+}
+
+/* As it came but for its length and NULs: httpd escapes what it writes to the log. */
+static const char *transaction_of(const scep_exchange *x)
+{
+    const scep_bytes id = x->message ? x->message->transaction_id : (scep_bytes){ NULL, 0 };
+    size_t len = id.len < 64 ? id.len : 64;
+    char *text = apr_pcalloc(x->r->pool, len + sizeof("..."));
+
+    if (!x->message)
+        return "unknown";
+    for (size_t i = 0; i < len; i++)
+        text[i] = id.data[i] ? (char)id.data[i] : '?';
+    if (len < id.len)
+        strcpy(text + len, "...");
+    return text;
+}
+
+static void log_fault(const scep_exchange *x, int code, const char *detail)
+{
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, x->r, "%s: %s%s (transaction %s, endpoint %s); %s",
+                  faults[code].id, scep_event(x->r, code), detail, transaction_of(x), x->endpoint,
+                  faults[code].remedy);
+}
+
+/* What a client may read; NULL: nothing. */
+static const char *text_of(const scep_exchange *x, const scep_code_info *row)
+{
+    if (!scep_settings_flag(x->section, SCEP_SET_FailInfoText))
+        return NULL;
+    if (as_ndes(x) && row->hresult)
+        return apr_psprintf(x->r->pool, "%s (0x%08x)", row->text, row->hresult);
+    return row->text;
+}
+
+static int refuse_signed(const scep_exchange *x, const scep_code_info *row)
+{
+    const scep_err *err;
+    scep_bytes der;
+
+    err = scep_certrep_failure(&der, x->message, row->fail_info, text_of(x, row),
+                               scep_own_digest(x->section), &x->identity->ra.sign, x->r->pool);
+    if (!err)
+        return send_reply(x, der);
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, x->r,
+                  "SCEP0011: %sthe refusal cannot be signed: %s; see that the RA's signing "
+                  "key is usable (scep-ca check)",
+                  scep_event(x->r, err->code), err->detail);
+    return HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static int refuse_too_often(const scep_exchange *x, const char *detail, unsigned int seconds)
+{
+    log_fault(x, SCEP_TOO_OFTEN, detail);
+    scep_retry_after(x->r, seconds);
+    return answer_unsigned(x, SCEP_TOO_OFTEN);
+}
+
+/* What anybody can send as often as he likes, each costing private operations (S-15, S-27, S-45).
+ * Asked after the work was done and for failures only: a good request is never refused. Failed
+ * challenges are counted by scep-ca, for all workers. */
+static bool is_limited(int code)
+{
+    return code == SCEP_UNREADABLE || code == SCEP_BAD_MESSAGE;
+}
+
+int scep_refuse(const scep_exchange *x, int code, const char *detail)
+{
+    const scep_code_info *row;
+
+    if (code <= 0 || code >= SCEP_CODE_COUNT)
+        code = SCEP_INTERNAL;
+    row = scep_code_describe(code);
+    if (is_limited(code)) {
+        long most = scep_settings_number(x->issuance, SCEP_SET_FailedMax);
+        int seconds = scep_failed_too_often(x->r, x->endpoint, most);
+
+        if (seconds > 0)
+            return refuse_too_often(x, detail, (unsigned int)seconds);
+    }
+    log_fault(x, code, detail);
+    if (!x->message || !x->identity || row->fail_info < 0)
+        return answer_unsigned(x, code);
+    return refuse_signed(x, row);
+}
+
+/* ---- verdicts ---- */
+
+/* The chain of the CA that issued; the request's own RA's where scep-ca names none that is known.
+ */
+static const STACK_OF(X509) * chain_of(const scep_exchange *x, const char *authority)
+{
+    for (int i = 0; i < x->known->n; i++) {
+        const scep_identity *one = &x->known->identities[i];
+
+        if (!strcmp(one->authority, authority))
+            return one->chain;
+    }
+    return x->identity->chain;
+}
+
+/* The certificate, and as much of its chain as SCEPResponseChain says. Leaf first. */
+static const scep_err *list_certificates(STACK_OF(X509) * *out, const scep_exchange *x,
+                                         const scep_wire_verdict *verdict)
+{
+    apr_pool_t *p = x->r->pool;
+    const char *how = scep_settings_text(x->section, SCEP_SET_ResponseChain);
+    const STACK_OF(X509) *chain = chain_of(x, verdict->authority);
+    int most = 0;
+    X509 *cert;
+
+    *out = scep_borrowed_stack(p);
+    SCEP_TRY(scep_cert_read(&cert, verdict->certificate, p));
+    if (!sk_X509_push(*out, cert))
+        return scep_fail(p, INTERNAL, "no memory for a list of certificates");
+    if (strcmp(how, "none"))
+        most = strcmp(how, "chain") ? sk_X509_num(chain) : 1;
+    for (int i = 0; i < most && i < sk_X509_num(chain); i++)
+        if (!sk_X509_push(*out, sk_X509_value(chain, i)))
+            return scep_fail(p, INTERNAL, "no memory for a list of certificates");
+    return NULL;
+}
+
+static const scep_err *success(scep_bytes *der, const scep_exchange *x,
+                               const scep_wire_verdict *verdict)
+{
+    const scep_signer *ra = &x->identity->ra.sign;
+    STACK_OF(X509) * certs;
+
+    if (verdict->crl.len)
+        return scep_certrep_crl(der, x->message, verdict->crl, x->challenge, ra, x->r->pool);
+    SCEP_TRY(list_certificates(&certs, x, verdict));
+    return scep_certrep_success(der, x->message, certs, x->challenge, ra, x->r->pool);
+}
+
+int scep_answer(const scep_exchange *x, const scep_wire_verdict *verdict)
+{
+    const scep_err *err;
+    scep_bytes der;
+
+    switch (verdict->status) {
+    case SCEP_STATUS_ISSUED:
+        err = success(&der, x, verdict);
+        break;
+    case SCEP_STATUS_PENDING:
+        err = scep_certrep_pending(&der, x->message, &x->identity->ra.sign, x->r->pool);
+        break;
+    case SCEP_STATUS_REFUSED:
+        if (verdict->code == SCEP_TOO_OFTEN)
+            return refuse_too_often(x, verdict->detail, verdict->retry);
+        return scep_refuse(x, (int)verdict->code, verdict->detail);
+    case SCEP_STATUS_LATER:
+        return scep_refuse(x, SCEP_UNAVAILABLE, verdict->detail);
+    default:
+        return scep_refuse(x, SCEP_INTERNAL, "scep-ca gave a verdict of another version");
+    }
+    return err ? scep_refuse(x, err->code, err->detail) : send_reply(x, der);
+}

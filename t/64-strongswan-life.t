@@ -1,0 +1,104 @@
+# strongSwan's pki through a certificate's life: it waits for approval and polls, and it renews.
+use SCEPTest;
+use JSON::PP ();
+
+need_program('pki');
+my $plugins = run(['pki', '--scepca', '--url', 'http://127.0.0.1:9/', '--caout', '/dev/null']);
+if ($plugins->{output} =~ /curl.*failed to load/) {
+    BAIL_OUT('pki has no fetcher, and CI=true allows no test to be left out') if ($ENV{CI} // '') eq 'true';
+    plan(skip_all => 'pki has no fetcher: the plugin curl is missing');
+}
+
+my $s = SCEPTest->up(hosts => <<'END' . SCEPServer::guard('/certsrv/mscep_admin') . "</VirtualHost>\n");
+<VirtualHost 127.0.0.1:@PORT@>
+ServerName scep.test
+SCEPEngine on
+<Location "/manual">
+SetHandler scep
+SCEPEndpoint manual
+SCEPApproval enrol
+SCEPEnforcePassword off
+</Location>
+END
+my $work   = $s->work('pki');
+my $manual = 'http://127.0.0.1:' . $s->port . '/manual';
+mkdir $work;
+my $got = run(
+    ['pki', '--scepca', '--url', $s->url, '--caout', "$work/ca.pem", '--raout', "$work/ra.pem", '--outform',
+        'pem', '--force'],
+    chdir => $work);
+is($got->{status}, 0, 'pki --scepca gets the certificates') or diag($got->{output});
+my ($ca) = glob "$work/ca*.pem";
+my %ra;
+for my $file (glob "$work/ra*.pem") {
+    my $usage = run(['openssl', 'x509', '-in', $file, '-noout', '-ext', 'keyUsage'])->{output};
+    $ra{sig} = $file if $usage =~ /Digital Signature/;
+    $ra{enc} = $file if $usage =~ /Key Encipherment/;
+}
+
+sub new_key {
+    my ($file) = @_;
+    my $made = run(['sh', '-c', 'pki --gen --type rsa --size 2048 --outform pem > "$1"', 'sh', $file]);
+    BAIL_OUT("pki --gen: $made->{output}") if $made->{status} != 0;
+    return $file;
+}
+
+sub command {
+    my ($url, $out, @more) = @_;
+    return ['sh', '-c', 'out=$1; shift; exec "$@" > "$out"', 'sh', $out, 'pki', '--scep', '--url', $url,
+        '--cacert-enc', $ra{enc}, '--cacert-sig', $ra{sig}, '--cacert', $ca, '--outform', 'pem', @more];
+}
+
+sub serial_of { return run(['openssl', 'x509', '-in', $_[0], '-noout', '-serial'])->{output} }
+
+# ---- renewal ----
+
+my @name = ('--dn', 'C=CH, O=Example, CN=moon', '--san', 'moon.example');
+my $key  = new_key("$work/key.pem");
+my $made = run(command($s->url, "$work/cert.pem", '--in', $key, @name, '--password', $s->mint));
+is($made->{status}, 0, 'pki enrols') or diag($made->{output});
+
+for my $case (['with its defaults'], ['with RSA-PSS', '--rsa-padding', 'pss'], ['with SHA-512', '--digest', 'sha512']) {
+    my ($how, @options) = @$case;
+    my $new  = new_key("$work/new-key.pem");
+    my $done = run(command($s->url, "$work/new.pem", '--in', $new, @name, '--cert', "$work/cert.pem", '--key', $key,
+        @options));
+    is($done->{status}, 0, "R-100: it renews without a challenge $how") or diag($done->{output});
+    is(run(['openssl', 'verify', '-CAfile', $s->ca_cert, "$work/new.pem"])->{status}, 0, 'the new certificate verifies');
+    isnt(serial_of("$work/new.pem"), serial_of("$work/cert.pem"), 'and is another one');
+    rename "$work/new.pem", "$work/cert.pem" or die "rename: $!\n";
+    rename $new, $key or die "rename: $!\n";
+}
+my $other = run(command($s->url, "$work/other.pem", '--in', new_key("$work/other-key.pem"), '--dn',
+    'C=CH, O=Example, CN=sun', '--cert', "$work/cert.pem", '--key', $key));
+isnt($other->{status}, 0, 'R-108: another name it does not get') or diag($other->{output});
+$s->expect_log('SCEP0240: renew .*verdict=refused', 'SCEP00\d\d: NDES-31 ');
+
+# ---- approval ----
+
+sub waiting {
+    return JSON::PP::decode_json($s->scepctl_must('requests', '--json')->{output});
+}
+
+sub polls { return scalar grep { /SCEP0240: poll .*verdict=pending/ } $s->log_lines }
+
+for my $case (['approve', 0], ['deny', 1]) {
+    my ($decision, $fails) = @$case;
+    my $out = "$work/$decision.pem";
+    my $pki = spawn(command($manual, $out, '--in', new_key("$work/$decision-key.pem"), '--dn', "CN=$decision",
+        '--interval', '1', '--maxpolltime', '60'), output => "$work/$decision.log");
+    ok(wait_for(sub { @{ waiting() } == 1 }, slow(20)), "$decision: the request waits") or diag(slurp("$work/$decision.log"));
+    my ($request) = @{ waiting() };
+    is($request->{subject}, "CN=$decision", 'the administrator sees whose it is');
+    my $polls = polls();
+    ok(wait_for(sub { polls() > $polls }, slow(20)), 'R-111: pki polls');
+    my $decided = $s->scepctl($decision, $request->{id}, $fails ? ('--reason', 'unknown device') : ());
+    is($decided->{status}, 0, "scepctl $decision") or diag($decided->{output});
+    my $status = SCEPRun::wait_child($pki, slow(60)) // 'it did not end';
+    is($status ? 1 : 0, $fails, $fails ? 'R-113: pki is refused' : 'R-113: pki has its certificate')
+        or diag(slurp("$work/$decision.log"));
+    is(-s $out ? run(['openssl', 'verify', '-CAfile', $s->ca_cert, $out])->{status} : 1, $fails, 'and so it is');
+}
+
+$s->finish;
+done_testing();

@@ -1,0 +1,114 @@
+/* lib/csr.h, ca/policy.h, ca/issue.h: a CSR is read, judged, and turned into a certificate. */
+#include "fuzz.h"
+#include "issue.h"
+#include "policy.h"
+
+#include <openssl/err.h>
+#include <string.h>
+
+static const conf_template template = {
+    .name = "fuzz",
+    .days = 30,
+    .key_usage = KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT,
+    .extended_key_usage = "clientAuth",
+    .minimum_rsa_bits = 1024,
+    .allow_sid = true,
+    .crl_url = "http://ca.example/crl",
+    .issuer_url = "http://ca.example/ca",
+    .approval = "no",
+};
+
+static void check(const scep_csr *csr)
+{
+    FIXTURE_MUST(csr->req && csr->key && csr->challenge.len <= 8192);
+    FIXTURE_MUST(!csr->challenge.len || !memchr(csr->challenge.data, 0, csr->challenge.len));
+    FIXTURE_MUST(!csr->extensions || (sk_X509_EXTENSION_num(csr->extensions) > 0 &&
+                                      sk_X509_EXTENSION_num(csr->extensions) <= 64));
+}
+
+/* S-12: whatever was asked for, the certificate is the template's. */
+static void issue(const scep_csr *csr, apr_pool_t *p)
+{
+    const fuzz_keys *keys = fuzz_keys_get();
+    const issue_ca ca = { .cert = keys->ca.cert, .key = keys->ca.key };
+    unsigned char *der = NULL;
+    const unsigned char *at;
+    X509 *cert, *again;
+    int len;
+
+    if (issue_certificate(&cert, &ca, &template, csr, p))
+        return;
+    len = i2d_X509(cert, &der);
+    at = der;
+    again = scep_X509(p, d2i_X509(NULL, &at, len));
+    FIXTURE_MUST(len > 0 && again && at == der + len);
+    OPENSSL_free(der);
+    FIXTURE_MUST(X509_verify(again, keys->ca.key) == 1);
+    FIXTURE_MUST(X509_check_ca(again) == 0);
+    FIXTURE_MUST(EVP_PKEY_eq(X509_get0_pubkey(again), csr->key) == 1);
+    /* the template's at most: an EC key cannot encipher keys */
+    FIXTURE_MUST((X509_get_key_usage(again) & ~template.key_usage) == 0);
+}
+
+/* Every alternative name that is asked for stands in the old certificate. */
+static bool has_no_new_name(const scep_csr *csr, const X509 *old)
+{
+    GENERAL_NAMES *asked = X509V3_get_d2i(csr->extensions, NID_subject_alt_name, NULL, NULL);
+    GENERAL_NAMES *had = X509_get_ext_d2i(old, NID_subject_alt_name, NULL, NULL);
+    bool good = true;
+
+    for (int i = 0; i < sk_GENERAL_NAME_num(asked); i++) {
+        bool found = false;
+
+        for (int n = 0; n < sk_GENERAL_NAME_num(had); n++)
+            found = found || !GENERAL_NAME_cmp(sk_GENERAL_NAME_value(asked, i),
+                                               sk_GENERAL_NAME_value(had, n));
+        good = good && found;
+    }
+    GENERAL_NAMES_free(asked);
+    GENERAL_NAMES_free(had);
+    return good;
+}
+
+/* The same CSR as an enrolment with a good challenge, and as a renewal (S-09). */
+static void judge(const scep_csr *csr, apr_pool_t *p)
+{
+    const fuzz_keys *keys = fuzz_keys_get();
+    policy_facts facts = { .message_type = SCEP_PKCS_REQ,
+                           .csr = csr,
+                           .template = &template,
+                           .challenge_good = true,
+                           .minimum_hash_bits = 160,
+                           .approval = "off" };
+    policy_verdict verdict;
+
+    facts.enforce_password = csr->challenge.len > 0;
+    verdict = policy_judge(&facts, p);
+    if (verdict.outcome == POLICY_GRANT)
+        issue(csr, p);
+    else
+        FIXTURE_MUST(verdict.outcome == POLICY_DENY && verdict.reason &&
+                     scep_code_describe(verdict.code)->fail_info >= 0);
+    facts.message_type = SCEP_RENEWAL_REQ;
+    facts.old = keys->device.cert;
+    facts.renewal = true;
+    verdict = policy_judge(&facts, p);
+    if (verdict.outcome != POLICY_DENY)
+        FIXTURE_MUST(
+            !X509_NAME_cmp(X509_REQ_get_subject_name(csr->req), X509_get_subject_name(facts.old)) &&
+            has_no_new_name(csr, facts.old));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    apr_pool_t *p = fuzz_begin();
+    scep_csr *csr;
+
+    if (!scep_csr_read(&csr, fuzz_csr(data, size, p), p)) {
+        check(csr);
+        judge(csr, p);
+    }
+    ERR_clear_error();
+    fuzz_end(p);
+    return 0;
+}

@@ -1,0 +1,21 @@
+/* Writes the seeds of the fuzz targets. */
+#ifndef MAKE_SEEDS_H
+#define MAKE_SEEDS_H
+
+#include "fuzz.h"
+
+/** Write a seed: FOLDER/TARGET/NAME. */
+void put_seed(const char *target, const char *name, scep_bytes data, apr_pool_t *p);
+
+scep_bytes join_bytes(scep_bytes a, scep_bytes b, apr_pool_t *p);
+
+/** What a GetCert carries. */
+scep_bytes issuer_and_serial(const X509 *cert, const char *hex, apr_pool_t *p);
+
+void make_reference_seeds(apr_pool_t *p);
+void make_csr_seeds(apr_pool_t *p);
+
+/** Query strings, frames and texts of ca.conf. */
+void make_text_seeds(apr_pool_t *p);
+
+#endif

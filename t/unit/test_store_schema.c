@@ -1,0 +1,325 @@
+/* The schema: made, brought up from version 1, refused. */
+#include "store_room.h"
+
+#include <apr_strings.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NODES 4
+
+/* A database as version 1 left it: its tables, and what stands in them. */
+static const char *const version_1[] = {
+    "CREATE TABLE scep_meta (name TEXT NOT NULL PRIMARY KEY, value BIGINT NOT NULL)",
+    "CREATE TABLE scep_endpoint (name TEXT NOT NULL PRIMARY KEY, unused BIGINT NOT NULL)",
+    "CREATE TABLE scep_challenge (endpoint TEXT NOT NULL, hash TEXT NOT NULL,"
+    " state TEXT NOT NULL, username TEXT NOT NULL, peer TEXT NOT NULL, created BIGINT NOT NULL,"
+    " expires BIGINT NOT NULL, PRIMARY KEY (endpoint, hash))",
+    "CREATE INDEX scep_challenge_expires ON scep_challenge (endpoint, state, expires)",
+    "CREATE TABLE scep_binding (endpoint TEXT NOT NULL, transaction_id TEXT NOT NULL,"
+    " key_hash TEXT NOT NULL, ends BIGINT NOT NULL, PRIMARY KEY (endpoint, transaction_id))",
+    "CREATE INDEX scep_binding_ends ON scep_binding (ends)",
+    "CREATE TABLE scep_transaction (endpoint TEXT NOT NULL, transaction_id TEXT NOT NULL,"
+    " key_hash TEXT NOT NULL, csr_hash TEXT NOT NULL, authority TEXT NOT NULL,"
+    " serial TEXT NOT NULL, created BIGINT NOT NULL, ends BIGINT NOT NULL,"
+    " PRIMARY KEY (endpoint, transaction_id, key_hash, csr_hash))",
+    "CREATE INDEX scep_transaction_ends ON scep_transaction (ends)",
+    "CREATE TABLE scep_certificate (authority TEXT NOT NULL, serial TEXT NOT NULL,"
+    " subject TEXT NOT NULL, template_name TEXT NOT NULL, endpoint TEXT NOT NULL,"
+    " transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL, der TEXT NOT NULL,"
+    " not_before BIGINT NOT NULL, not_after BIGINT NOT NULL, issued BIGINT NOT NULL,"
+    " PRIMARY KEY (authority, serial))",
+    "CREATE INDEX scep_certificate_not_after ON scep_certificate (not_after)",
+
+    "INSERT INTO scep_meta VALUES ('schema', 1)",
+    "INSERT INTO scep_endpoint VALUES ('e', 1)",
+    "INSERT INTO scep_challenge VALUES ('e', 'h', 'fresh', 'admin', 'peer', 1000, 9000)",
+    "INSERT INTO scep_binding VALUES ('e', 't', 'k', 3000)",
+    "INSERT INTO scep_transaction VALUES ('e', 't', 'k', 'c', 'ca', '0A', 1000, 3000)",
+    "INSERT INTO scep_certificate VALUES ('ca', '0A', 'CN=x', 'template', 'e', 't', 'k',"
+    " 'ZGVy', 999, 3000, 1000)",
+};
+
+static void set_up_version_1(void)
+{
+    other o;
+
+    room_up_empty();
+    o = other_open();
+    for (size_t i = 0; i < sizeof(version_1) / sizeof(*version_1); i++)
+        other_says(&o, version_1[i]);
+    other_close(&o);
+}
+
+static const store_transaction *get(store_tx *tx, const char *id, const char *csr, apr_int64_t now)
+{
+    store_transaction key = {
+        .endpoint = "e", .transaction = id, .key_hash = "k", .csr_hash = csr, .created = now
+    };
+    const store_transaction *found;
+
+    OK(store_transaction_get(tx, &key, &found));
+    return found;
+}
+
+static const scep_err *read_upgraded(store_tx *tx, void *baton)
+{
+    const store_transaction *t = get(tx, "t", "c", 1999);
+    const store_certificate *c;
+    const char *bound;
+    apr_int64_t count;
+    bool fresh;
+
+    ck_assert_ptr_nonnull(t);
+    ck_assert_str_eq(t->state, "issued");
+    ck_assert_str_eq(t->request, "");
+    ck_assert_str_eq(t->authority, "ca");
+    ck_assert_str_eq(t->serial, "0A");
+    ck_assert_int_eq(t->created, 1000);
+    ck_assert_int_eq(t->bound, 3000);
+    ck_assert_int_eq(t->ends, 2000);
+    ck_assert_ptr_null(get(tx, "t", "c", 2000));
+    ck_assert_ptr_nonnull(get(tx, "t", NULL, 2999));
+    ck_assert_ptr_null(get(tx, "t", NULL, 3000));
+    OK(store_binding_get(tx, t, &bound));
+    ck_assert_str_eq(bound, "k");
+
+    OK(store_certificate_get(tx, "ca", "0A", &c));
+    ck_assert(scep_bytes_equal(c->der, scep_bytes_of("der")));
+    ck_assert_str_eq(c->subject, "CN=x");
+    ck_assert_int_eq(c->not_after, 3000);
+    ck_assert_int_eq(c->revoked, 0);
+
+    OK(store_challenge_is_fresh(tx, "e", "h", 8999, &fresh));
+    ck_assert(fresh);
+    OK(store_unused_get(tx, "e", &count));
+    ck_assert_int_eq(count, 1);
+    return NULL;
+}
+
+static void expect_version(const char *version)
+{
+    other o = other_open();
+    apr_array_header_t *cells = other_asks(&o, "SELECT value FROM scep_meta");
+
+    other_close(&o);
+    ck_assert_int_eq(cells->nelts, 1);
+    ck_assert_str_eq(APR_ARRAY_IDX(cells, 0, const char *), version);
+}
+
+START_TEST(R_118_what_version_1_recorded_is_issued_and_bound_until_its_certificate_ends)
+{
+    room_open();
+    room_job_of(read_upgraded);
+    expect_version("2");
+    store_close(room_store);
+    room_open(); /* and once only */
+    room_job_of(read_upgraded);
+}
+END_TEST
+
+static const scep_err *use_what_is_new(store_tx *tx, void *baton)
+{
+    store_request r = { .id = "1",
+                        .endpoint = "e",
+                        .authority = "ca",
+                        .transaction = "t",
+                        .key_hash = "k",
+                        .csr_hash = "c",
+                        .state = "pending",
+                        .ends = 9 };
+    store_crl crl;
+    bool done;
+
+    OK(store_certificate_revoke(tx, "ca", "0A", 2000, 1, &done));
+    ck_assert(done);
+    OK(store_crl_get(tx, "ca", &crl));
+    ck_assert_int_eq(crl.wanted, 1);
+    OK(store_request_put(tx, &r, &done));
+    ck_assert(done);
+    OK(store_lease_take(tx, "work", "me", 1, 2, &done));
+    ck_assert(done);
+    return NULL;
+}
+
+/* The names of all tables and indexes. */
+static char *names_in_database(void)
+{
+    const char *ask = strncmp(room_where, "sqlite3:", 8) == 0
+                          ? "SELECT name FROM sqlite_master WHERE name LIKE 'scep%' ORDER BY name"
+                          : "SELECT relname FROM pg_class WHERE relname LIKE 'scep%'"
+                            " ORDER BY relname";
+    other o = other_open();
+    char *names = strdup(apr_array_pstrcat(room_pool, other_asks(&o, ask), ' '));
+
+    other_close(&o);
+    ck_assert(names && strstr(names, "scep_lease"));
+    return names;
+}
+
+START_TEST(an_upgraded_database_has_all_that_a_new_one_has)
+{
+    char *upgraded, *made;
+
+    room_open();
+    room_job_of(use_what_is_new);
+    upgraded = names_in_database();
+    store_close(room_store);
+    room_empty();
+    room_open();
+    made = names_in_database();
+    ck_assert_str_eq(upgraded, made);
+    free(upgraded);
+    free(made);
+}
+END_TEST
+
+/* In a process of its own, as nodes are: the driver has one lock for a whole process. */
+static void be_a_node(int gate)
+{
+    const scep_err *err;
+    char byte;
+
+    if (read(gate, &byte, 1) != 0)
+        _exit(2);
+    err = store_open(&room_store, room_where, room_pool);
+    if (err)
+        (void)fprintf(stderr, "%s\n", err->detail);
+    _exit(err ? 1 : 0);
+}
+
+static void nodes_open_at_once(void)
+{
+    int gate[2], status;
+    pid_t child[NODES];
+
+    ck_assert_int_eq(pipe(gate), 0);
+    for (int i = 0; i < NODES; i++) {
+        child[i] = fork();
+        ck_assert_int_ge(child[i], 0);
+        if (child[i] == 0) {
+            close(gate[1]);
+            be_a_node(gate[0]);
+        }
+    }
+    close(gate[0]);
+    close(gate[1]); /* all of them go */
+    for (int i = 0; i < NODES; i++) {
+        ck_assert_int_eq(waitpid(child[i], &status, 0), child[i]);
+        ck_assert(WIFEXITED(status));
+        ck_assert_int_eq(WEXITSTATUS(status), 0);
+    }
+}
+
+START_TEST(nodes_that_upgrade_at_once_do_it_once)
+{
+    nodes_open_at_once();
+    room_open();
+    room_job_of(read_upgraded);
+}
+END_TEST
+
+START_TEST(nodes_that_make_the_schema_at_once_all_open)
+{
+    nodes_open_at_once();
+    room_open();
+    ck_assert_ptr_null(room_put_one("1", room_pool));
+    expect_version("2");
+}
+END_TEST
+
+static const scep_err *read_of_version_1(store_tx *tx, void *baton)
+{
+    int removed;
+
+    OK(store_transaction_sweep(tx, 5000, 100, &removed));
+    ck_assert_int_eq(removed, 2); /* the upgraded one and its binding */
+    ck_assert_ptr_nonnull(get(tx, "late", "c", 5999));
+    ck_assert_ptr_nonnull(get(tx, "late", NULL, 5999));
+    OK(store_transaction_sweep(tx, 6001, 100, &removed));
+    ck_assert_int_eq(removed, 1);
+    return NULL;
+}
+
+START_TEST(a_node_of_version_1_may_go_on_writing_for_a_moment)
+{
+    other o;
+
+    room_open();
+    o = other_open();
+    other_says(&o, "INSERT INTO scep_transaction (endpoint, transaction_id, key_hash, csr_hash,"
+                   " authority, serial, created, ends)"
+                   " VALUES ('e', 'late', 'k', 'c', 'ca', '0B', 1500, 6000)");
+    other_says(&o, "INSERT INTO scep_certificate (authority, serial, subject, template_name,"
+                   " endpoint, transaction_id, key_hash, der, not_before, not_after, issued)"
+                   " VALUES ('ca', '0B', '', '', 'e', 'late', 'k', 'ZGVy', 1, 2, 3)");
+    other_close(&o);
+    room_job_of(read_of_version_1);
+}
+END_TEST
+
+START_TEST(an_upgrade_that_fails_leaves_version_1)
+{
+    const scep_err *err;
+    other o = other_open();
+
+    other_says(&o, "ALTER TABLE scep_certificate ADD COLUMN reason BIGINT NOT NULL DEFAULT 7");
+    other_close(&o);
+    err = store_open(&room_store, room_where, room_pool);
+    room_expect(err, SCEP_CONFIG);
+    ck_assert_ptr_nonnull(strstr(err->detail, "cannot be upgraded from version 1"));
+    expect_version("1");
+    o = other_open();
+    ck_assert_int_eq(other_asks(&o, "SELECT ends FROM scep_transaction WHERE ends = 3000")->nelts,
+                     1);
+    other_close(&o);
+}
+END_TEST
+
+START_TEST(schema_of_another_version_is_refused)
+{
+    static const char *const versions[] = { "3", "0", "-1" };
+
+    store_close(room_store);
+    for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++) {
+        other o = other_open();
+        const scep_err *err;
+
+        other_says(&o, apr_pstrcat(room_pool, "UPDATE scep_meta SET value = ", versions[i], NULL));
+        other_close(&o);
+        err = store_open(&room_store, room_where, room_pool);
+        room_expect(err, SCEP_CONFIG);
+        ck_assert_ptr_nonnull(
+            strstr(err->detail, apr_pstrcat(room_pool, "schema version ", versions[i], NULL)));
+    }
+}
+END_TEST
+
+Suite *store_schema_suite(void)
+{
+    Suite *suite = suite_create("store schema");
+    TCase *upgrade = tcase_create("upgrade"), *fresh = tcase_create("fresh");
+    TCase *open = tcase_create("open");
+
+    tcase_add_checked_fixture(upgrade, set_up_version_1, room_down);
+    tcase_set_timeout(upgrade, 60);
+    tcase_add_test(upgrade,
+                   R_118_what_version_1_recorded_is_issued_and_bound_until_its_certificate_ends);
+    tcase_add_test(upgrade, an_upgraded_database_has_all_that_a_new_one_has);
+    tcase_add_test(upgrade, nodes_that_upgrade_at_once_do_it_once);
+    tcase_add_test(upgrade, a_node_of_version_1_may_go_on_writing_for_a_moment);
+    tcase_add_test(upgrade, an_upgrade_that_fails_leaves_version_1);
+    suite_add_tcase(suite, upgrade);
+
+    tcase_add_checked_fixture(fresh, room_up_empty, room_down);
+    tcase_set_timeout(fresh, 60);
+    tcase_add_test(fresh, nodes_that_make_the_schema_at_once_all_open);
+    suite_add_tcase(suite, fresh);
+
+    tcase_add_checked_fixture(open, room_up_portable, room_down);
+    tcase_add_test(open, schema_of_another_version_is_refused);
+    suite_add_tcase(suite, open);
+    return suite;
+}

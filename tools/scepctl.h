@@ -1,0 +1,55 @@
+/*
+ * scepctl: what its files share.
+ *
+ *   scepctl.c       the command line
+ *   scepctl_call.c  calls to scep-ca over its ctl socket
+ *   scepctl_show.c  answers, as a table or as JSON
+ */
+#ifndef SCEPCTL_H
+#define SCEPCTL_H
+
+#include "wire.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+typedef struct scepctl {
+    const char *socket;
+    bool json;
+    int fd; /* of the connection; -1: none yet */
+    apr_pool_t *p;
+} scepctl;
+
+/* ---- calls ---- */
+
+/**
+ * Send @a frame and wait for its answer; what comes before it is shown as progress.
+ * @param expected the verb of the answer
+ * @return NULL and the answer's body; or what scep-ca refused with; UNAVAILABLE: it cannot be asked
+ */
+SCEP_MUST const scep_err *call(scepctl *c, scep_bytes frame, scep_verb expected, scep_bytes *body);
+
+/* ---- answers ---- */
+
+/** Begin, continue and end a list. In JSON it is one array. */
+typedef struct list {
+    bool json;
+    json_t *array; /* where json */
+    int rows;
+} list;
+
+void list_begin(list *l, bool json);
+void list_request(list *l, const scep_wire_request *r, apr_pool_t *p);
+void list_certificate(list *l, const scep_wire_certificate *c, apr_pool_t *p);
+/** @param nothing what to say where there was no row. @return exit status */
+int list_end(list *l, const char *nothing);
+
+/** What was done. @return exit status */
+int show_done(const scep_wire_done *done, bool json);
+
+/** "keyCompromise" and its like; -1: not one that is accepted. RFC 5280 5.3.1 */
+int reason_number(const char *word);
+/** All of them, with commas between. */
+const char *reason_words(apr_pool_t *p);
+
+#endif
