@@ -27,7 +27,8 @@ static int places(void)
 
 static const scep_err *make_worker(const scep_inheritance *from, apr_pool_t *pchild, server_rec *s)
 {
-    scep_worker *w = apr_pcalloc(pchild, sizeof(*w));
+    /* connections may end after pchild did, and look at w->ended */
+    scep_worker *w = apr_pcalloc(s->process->pool, sizeof(*w));
 
     w->entries = apr_hash_make(pchild);
     if (apr_thread_mutex_create(&w->lock, APR_THREAD_MUTEX_DEFAULT, pchild) != APR_SUCCESS)

@@ -17,7 +17,7 @@ enum { DIGESTS = 4 };
 /* What is known at one time. Threads that use it hold it; the last one lets go. */
 typedef struct version {
     scep_known known;           /* first, so that a scep_known leads to its version */
-    apr_pool_t *pool;           /* without a parent: ends on any thread */
+    apr_pool_t *pool;           /* nobody's child: ends on any thread, or not at all */
     int holders;                /* under worker->lock; the entry is one of them */
     apr_thread_mutex_t *making; /* of the bodies below, and of the pool */
     const EVP_MD *digest[DIGESTS];
@@ -59,7 +59,7 @@ static const scep_err *make_version(version **out, const scep_wire_public *publi
     apr_pool_t *pool;
     version *v;
 
-    if (apr_pool_create_ex(&pool, NULL, NULL, NULL) != APR_SUCCESS)
+    if (apr_pool_create_unmanaged(&pool) != APR_SUCCESS)
         return scep_fail(p, INTERNAL, "no memory");
     v = apr_pcalloc(pool, sizeof(*v));
     v->pool = pool;
@@ -91,7 +91,9 @@ static apr_status_t let_go_at_end(void *data)
 {
     hold *h = data;
 
-    let_go(h->worker, h->version);
+    /* a connection that outlives the worker: the process ends, and what is held with it */
+    if (!h->worker->ended)
+        let_go(h->worker, h->version);
     return APR_SUCCESS;
 }
 
@@ -137,6 +139,7 @@ static apr_status_t forget_all(void *data)
 
         let_go(w, e->now);
     }
+    w->ended = true;
     return APR_SUCCESS;
 }
 

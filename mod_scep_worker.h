@@ -11,6 +11,7 @@ typedef struct scep_worker {
     scep_limit *failed;       /* requests, by endpoint and address */
     apr_hash_t *entries;      /* name in lower case -> what is known; fixed after child_init */
     apr_thread_mutex_t *lock; /* short holds only: pointers and counts */
+    bool ended;               /* nothing of the above is there any more */
 } scep_worker;
 
 /** NULL: this process has none, because no SCEPEngine is on or it could not be made. */

@@ -349,7 +349,7 @@ const scep_err *crl_sign(store *s, const conf_authority *a, connector *c, crl_pr
         if (done) {
             log_line(LOG_LEVEL_INFO,
                      "SCEP0303: [authority %s]: CRL number %" APR_INT64_T_FMT
-                     " signed, %" APR_INT64_T_FMT " entries",
+                     " signed, entries: %" APR_INT64_T_FMT,
                      a->name, job.head.number, job.entries);
             return publish(&job);
         }

@@ -110,13 +110,11 @@ const scep_err *request_waiting(store_tx *tx, const char *id, const store_reques
 /* The row of the queue and its transaction, or neither: the caller's job fails with it. */
 static const scep_err *settle(store_tx *tx, const store_request *decision, const transaction *t)
 {
-    transaction waited = *t;
     bool done;
 
-    waited.row.request = decision->id;
     SCEP_TRY(store_request_decide(tx, decision, &done));
     if (done)
-        SCEP_TRY(transaction_decide(tx, &waited, &done));
+        SCEP_TRY(transaction_decide(tx, t, &done));
     if (!done)
         return scep_fail(store_tx_pool(tx), BAD_CERT_ID,
                          "request %s was decided by somebody else meanwhile, or has expired",

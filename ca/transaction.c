@@ -94,11 +94,8 @@ const scep_err *transaction_find(store_tx *tx, const transaction *t, transaction
 
 const scep_err *transaction_poll(store_tx *tx, const transaction *t, transaction_answer *answer)
 {
-    store_transaction newest = t->row;
-
     *answer = (transaction_answer){ .state = TRANSACTION_NEW };
-    newest.csr_hash = NULL;
-    return read_answer(tx, &newest, answer);
+    return read_answer(tx, &t->row, answer);
 }
 
 const scep_err *transaction_set_issued(transaction *t, X509 *cert, const char *authority,

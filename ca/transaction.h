@@ -53,6 +53,7 @@ SCEP_MUST const scep_err *transaction_find(store_tx *tx, const transaction *t,
 /**
  * In a job: what became of the newest request of that transactionID and key? A CertPoll after the
  * half of the certificate's life is answered still, a revoked one is NEW (R-112 to R-114).
+ * @param t made without a CSR
  * @return NULL; NEW where there is none, or it belongs to another key (R-121)
  */
 SCEP_MUST const scep_err *transaction_poll(store_tx *tx, const transaction *t,
@@ -72,7 +73,6 @@ SCEP_MUST const scep_err *transaction_record(store_tx *tx, const transaction *t,
 /**
  * In the job that decides what waited, after row.state and what belongs to it were set.
  * @param done false: it does not wait any more; nothing changed
- * @return NULL, or REFUSED as above
  */
 SCEP_MUST const scep_err *transaction_decide(store_tx *tx, const transaction *t, bool *done);
 

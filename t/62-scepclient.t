@@ -4,7 +4,9 @@ use SCEPTest;
 
 need_program('scepclient');
 
-my $s    = SCEPTest->up(host => <<'END');
+# It knows one certificate of the server's, by its fingerprint, so that one has to sign and to
+# decrypt.
+my $s = SCEPTest->ready(host => <<'END');
 <Location "/legacy">
 SetHandler scep
 SCEPEndpoint legacy
@@ -12,12 +14,27 @@ SCEPLegacyAlgorithms on
 SCEPEnforcePassword off
 </Location>
 END
+my $ca = $s->dir . '/ca';
+spew("$ca/ra.ext", "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\n");
+for my $command (
+    [qw(openssl req -new -newkey rsa:2048 -nodes -subj /CN=RA -keyout), "$ca/ra.key", '-out', "$ca/ra.csr"],
+    [qw(openssl x509 -req -days 30 -in), "$ca/ra.csr", '-CA', "$ca/ca.pem", '-CAkey', "$ca/ca.key", '-extfile',
+        "$ca/ra.ext", '-out', "$ca/ra.pem"])
+{
+    my $made = run($command);
+    BAIL_OUT($made->{output}) if $made->{status} != 0;
+}
+chmod 0600, "$ca/ra.key";
+(my $conf = slurp($s->ca_conf)) =~ s/\bra-(?:sign|decrypt)\.(pem|key)/ra.$1/g;
+spew($s->ca_conf, $conf);
+my $why = $s->start;
+BAIL_OUT("httpd is not up: $why") if defined $why;
+$s->expect_log('SCEP0041: SCEPLegacyAlgorithms is on for legacy');
 my $work = $s->work('scepclient');
 mkdir $work;
 my $challenge = $s->mint;
-# Of several certificates it takes the one with this fingerprint as the recipient.
-my $decrypt = run(['openssl', 'x509', '-in', $s->dir . '/ca/ra-decrypt.pem', '-noout', '-fingerprint', '-sha256']);
-(my $fingerprint = ($decrypt->{output} =~ /=(\S+)/)[0]) =~ tr/://d;
+my $shown = run(['openssl', 'x509', '-in', "$ca/ra.pem", '-noout', '-fingerprint', '-sha256']);
+(my $fingerprint = ($shown->{output} =~ /=(\S+)/)[0]) =~ tr/://d;
 my $tried = run(
     ['scepclient', '-private-key', "$work/client.key", '-certificate', "$work/client.pem", '-server-url',
         $s->url, '-challenge', $challenge, '-cn', 'moon', '-ca-fingerprint', lc $fingerprint],

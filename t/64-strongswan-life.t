@@ -1,6 +1,5 @@
 # strongSwan's pki through a certificate's life: it waits for approval and polls, and it renews.
 use SCEPTest;
-use JSON::PP ();
 
 need_program('pki');
 my $plugins = run(['pki', '--scepca', '--url', 'http://127.0.0.1:9/', '--caout', '/dev/null']);
@@ -72,13 +71,11 @@ for my $case (['with its defaults'], ['with RSA-PSS', '--rsa-padding', 'pss'], [
 my $other = run(command($s->url, "$work/other.pem", '--in', new_key("$work/other-key.pem"), '--dn',
     'C=CH, O=Example, CN=sun', '--cert', "$work/cert.pem", '--key', $key));
 isnt($other->{status}, 0, 'R-108: another name it does not get') or diag($other->{output});
-$s->expect_log('SCEP0240: renew .*verdict=refused', 'SCEP00\d\d: NDES-31 ');
+$s->expect_log('SCEP0028: NDES-31 BAD_SUBJECT: ', 'SCEP0029: NDES-31 REFUSED: denied by the administrator ');
 
 # ---- approval ----
 
-sub waiting {
-    return JSON::PP::decode_json($s->scepctl_must('requests', '--json')->{output});
-}
+sub queue { return $s->scepctl_must('requests', '--json') }
 
 sub polls { return scalar grep { /SCEP0240: poll .*verdict=pending/ } $s->log_lines }
 
@@ -87,8 +84,8 @@ for my $case (['approve', 0], ['deny', 1]) {
     my $out = "$work/$decision.pem";
     my $pki = spawn(command($manual, $out, '--in', new_key("$work/$decision-key.pem"), '--dn', "CN=$decision",
         '--interval', '1', '--maxpolltime', '60'), output => "$work/$decision.log");
-    ok(wait_for(sub { @{ waiting() } == 1 }, slow(20)), "$decision: the request waits") or diag(slurp("$work/$decision.log"));
-    my ($request) = @{ waiting() };
+    ok(wait_for(sub { @{ queue() } == 1 }, slow(20)), "$decision: the request waits") or diag(slurp("$work/$decision.log"));
+    my ($request) = @{ queue() };
     is($request->{subject}, "CN=$decision", 'the administrator sees whose it is');
     my $polls = polls();
     ok(wait_for(sub { polls() > $polls }, slow(20)), 'R-111: pki polls');

@@ -100,10 +100,13 @@ static void make_recipes(scep_bytes envelope, apr_pool_t *p)
     for (int i = 0; i < COUNT(recipes); i++) {
         const char *name = apr_psprintf(p, "recipe-%d", i);
         scep_bytes seed = cook(&recipes[i], envelope, p);
+        recipe quick = recipes[i];
 
-        put_seed("message", name, seed, p);
         put_seed("certrep", name, seed, p);
         put_seed("proof", name, seed, p);
+        /* ECDSA signs faster, and here nobody has to be answered */
+        quick.signer = quick.digest == 5 ? quick.signer : 1;
+        put_seed("message", name, cook(&quick, envelope, p), p);
     }
     put_seed("message", "recipe-empty", cook(&recipes[1], (scep_bytes){ (const void *)"", 0 }, p),
              p);
@@ -197,7 +200,26 @@ static fixture_sent *build(const seed *s, apr_pool_t *p)
     return fixture_build(&r, p);
 }
 
-static void make_messages(apr_pool_t *p)
+/* Builds each for its targets. */
+static void put_messages(const seed *seeds, int count, apr_pool_t *p)
+{
+    for (int i = 0; i < count; i++) {
+        const seed *s = &seeds[i];
+        fixture_sent *sent = build(s, p);
+
+        put_seed("message", s->name, sent->der, p);
+        if (strstr(s->also, "certrep"))
+            put_seed("certrep", s->name, sent->der, p);
+        if (strstr(s->also, "proof")) {
+            put_seed("proof", s->name, sent->der, p);
+            make_proof(s->name, sent, s->elliptic, !strcmp(s->name, "3des"), p);
+        }
+        if (!strcmp(s->name, "aes128"))
+            make_recipes(sent->envelope, p);
+    }
+}
+
+static void make_served(apr_pool_t *p)
 {
     const fuzz_keys *keys = fuzz_keys_get();
     scep_bytes reference = issuer_and_serial(keys->device.cert, "04", p);
@@ -227,6 +249,15 @@ static void make_messages(apr_pool_t *p)
           .device = true,
           .also = "certrep" },
         { "update", { .message_type = "18" }, .also = "certrep" },
+    };
+
+    put_messages(seeds, COUNT(seeds), p);
+}
+
+static void make_odd(apr_pool_t *p)
+{
+    const fuzz_keys *keys = fuzz_keys_get();
+    const seed seeds[] = {
         { "type-missing", { .message_type = "" }, .also = "certrep" },
         { "type-text", { .message_type = "nineteen" }, .also = "" },
         { "type-octets", { .message_type_tag = V_ASN1_OCTET_STRING }, .also = "" },
@@ -264,20 +295,7 @@ static void make_messages(apr_pool_t *p)
         { "bad-padding", { .spoil_padding = true }, .also = "" },
     };
 
-    for (int i = 0; i < COUNT(seeds); i++) {
-        const seed *s = &seeds[i];
-        fixture_sent *sent = build(s, p);
-
-        put_seed("message", s->name, sent->der, p);
-        if (strstr(s->also, "certrep"))
-            put_seed("certrep", s->name, sent->der, p);
-        if (strstr(s->also, "proof")) {
-            put_seed("proof", s->name, sent->der, p);
-            make_proof(s->name, sent, s->elliptic, !strcmp(s->name, "3des"), p);
-        }
-        if (!strcmp(s->name, "aes128"))
-            make_recipes(sent->envelope, p);
-    }
+    put_messages(seeds, COUNT(seeds), p);
 }
 
 /* Recorded messages of real clients. */
@@ -313,7 +331,8 @@ int main(int argc, char **argv)
     FIXTURE_MUST(dflt && legacy);
     folder = argv[1];
     make_reference_seeds(p);
-    make_messages(p);
+    make_served(p);
+    make_odd(p);
     copy_vectors(p);
     make_csr_seeds(p);
     make_text_seeds(p);

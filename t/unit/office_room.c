@@ -71,6 +71,8 @@ static const struct {
     { "legacy", "LegacyAlgorithms", "on" },
     { "client", "SignatureTemplate", "Client" },
     { "window", "RenewalWindow", "10" },
+    { "later", "Authority", "successor" },
+    { "later", "DisableRenewalSubjectNameMatch", "on" },
     { "limited", "FailedMax", "3" },
     { "limited", "MintMax", "3" },
 };

@@ -142,7 +142,7 @@ START_TEST(a_store_key_is_64_hex_digits_that_nobody_else_reads)
 }
 END_TEST
 
-START_TEST(a_hash_depends_on_key_endpoint_and_challenge)
+START_TEST(R_161_what_is_stored_is_a_mac_of_endpoint_and_challenge)
 {
     static const store_key other_key = { "another key, also of 32 bytes..." };
     const char *first, *second;
@@ -159,6 +159,18 @@ END_TEST
 
 /* ---- challenges ---- */
 
+START_TEST(R_161_no_challenge_is_stored_in_clear)
+{
+    const char *challenge = mint("e", &limits), *row;
+    other o = other_open();
+
+    row = apr_array_pstrcat(room_pool, other_asks(&o, "SELECT * FROM scep_challenge"), ' ');
+    other_close(&o);
+    ck_assert_ptr_nonnull(strstr(row, job_of("e", challenge).hash));
+    ck_assert_ptr_null(strstr(row, challenge));
+}
+END_TEST
+
 START_TEST(a_minted_challenge_is_good_for_its_endpoint_only)
 {
     const char *challenge = mint("e", &limits);
@@ -172,7 +184,7 @@ START_TEST(a_minted_challenge_is_good_for_its_endpoint_only)
 }
 END_TEST
 
-START_TEST(a_challenge_is_good_once)
+START_TEST(R_161_a_challenge_is_good_once)
 {
     const char *challenge = mint("e", &limits);
 
@@ -184,7 +196,7 @@ START_TEST(a_challenge_is_good_once)
 }
 END_TEST
 
-START_TEST(an_expired_challenge_is_no_good)
+START_TEST(R_161_an_expired_challenge_is_no_good)
 {
     const char *challenge = mint("e", &limits);
 
@@ -340,10 +352,11 @@ static Suite *challenge_suite(void)
     tcase_add_checked_fixture(cases, room_up_at_start, room_down);
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, a_store_key_is_64_hex_digits_that_nobody_else_reads);
-    tcase_add_test(cases, a_hash_depends_on_key_endpoint_and_challenge);
+    tcase_add_test(cases, R_161_what_is_stored_is_a_mac_of_endpoint_and_challenge);
+    tcase_add_test(cases, R_161_no_challenge_is_stored_in_clear);
     tcase_add_test(cases, a_minted_challenge_is_good_for_its_endpoint_only);
-    tcase_add_test(cases, a_challenge_is_good_once);
-    tcase_add_test(cases, an_expired_challenge_is_no_good);
+    tcase_add_test(cases, R_161_a_challenge_is_good_once);
+    tcase_add_test(cases, R_161_an_expired_challenge_is_no_good);
     tcase_add_test(cases, a_full_endpoint_mints_nothing_until_one_is_used);
     tcase_add_test(cases, expired_ones_make_room);
     tcase_add_test(cases, a_mint_removes_a_hundred_at_most);

@@ -4,9 +4,12 @@
 #include "suite.h"
 
 #include "certs.h"
+#include "chores.h"
+#include "clock.h"
 #include "key.h"
 
 #include <apr_file_io.h>
+#include <apr_strings.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -236,6 +239,58 @@ START_TEST(minting_has_its_limits_and_its_line_in_the_log)
 }
 END_TEST
 
+/* ---- timed work ---- */
+
+static const scep_err *unused_of(store_tx *tx, void *baton)
+{
+    return store_unused_get(tx, "devices", baton);
+}
+
+/* Chores begin at once; at most ten seconds. @return whether all of @a says are in the log */
+static bool logged(const char *const *says, int n)
+{
+    for (int tries = 0; tries < 500; tries++) {
+        const char *log = office_room_log(p);
+        int found = 0;
+
+        while (found < n && strstr(log, says[found]))
+            found++;
+        if (found == n)
+            return true;
+        apr_sleep(apr_time_from_msec(20));
+    }
+    return false;
+}
+
+START_TEST(a_chore_that_fails_does_not_stop_the_others)
+{
+    static const char *const says[] = {
+        "SCEP0292: the CRL cannot be kept up to date: crl_file /nowhere/ca.crl",
+        "SCEP0293: [authority default]: foreign_crl: http://127.0.0.1:1/x",
+        "SCEP0303: [authority default]: CRL number 1 signed",
+    };
+    office *o = office_room_up(p);
+    office_authority *a = APR_ARRAY_IDX(o->authorities, 0, office_authority *);
+    conf_authority *section = apr_pmemdup(p, a->conf, sizeof(*section));
+    apr_int64_t unused = -1;
+    chores *c;
+
+    section->crl_file = "/nowhere/ca.crl";
+    a->conf = section;
+    ck_assert_int_eq(unsetenv("http_proxy") + unsetenv("all_proxy") + unsetenv("ALL_PROXY"), 0);
+    assert_ok(foreign_make(&a->trust.foreign, "http://127.0.0.1:1/x", a->trust.issuers, p));
+    ck_assert_ptr_nonnull(office_room_mint(o, "devices", p));
+    scep_clock_set(apr_time_now() + apr_time_from_sec(2 * 60 * 60));
+    assert_ok(chores_start(&c, o, p));
+    ck_assert_msg(logged(says, ROWS(says)), "%s", office_room_log(p));
+    chores_stop(c);
+    assert_ok(store_run(o->store, unused_of, &unused, p));
+    ck_assert_int_eq(unused, 0);
+    ck_assert_ptr_null(strstr(office_room_log(p), "SCEP0291"));
+    office_room_down(o);
+}
+END_TEST
+
 static void add_tests(TCase *cases)
 {
     tcase_add_checked_fixture(cases, up, down);
@@ -243,6 +298,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, files_that_do_not_fit_each_other_are_refused);
     tcase_add_test(cases, workers_learn_certificates_from_all_and_keys_with_the_bundle);
     tcase_add_test(cases, another_identity_is_another_generation);
+    tcase_add_test(cases, a_chore_that_fails_does_not_stop_the_others);
     tcase_add_test(cases, minting_has_its_limits_and_its_line_in_the_log);
 }
 

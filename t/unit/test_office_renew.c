@@ -146,8 +146,11 @@ START_TEST(a_transactionID_of_an_earlier_renewal_binds_no_certificate)
     second = office_room_renew(o, "devices", &r, p);
     cert_of(&second);
     ck_assert(!scep_bytes_equal(first.certificate, second.certificate));
+    r.subject = "CN=device";
+    r.challenge = "another CSR";
     second = office_room_renew(o, "always", &r, p);
     ck_assert_msg(second.status == SCEP_STATUS_PENDING, "%s", second.detail);
+    assert_ok(office_room_decide(o, office_room_waiting(o, "hash of key 2", p), true, p));
 }
 END_TEST
 
@@ -243,14 +246,17 @@ END_TEST
 /* A worker that was broken into has the RA's keys. */
 START_TEST(S_08_an_RA_certificate_renews_nothing)
 {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 3; i >= 0; i--) {
         const scep_ra *ra = office_room_ra(o, i / 2);
         const scep_signer *which = i % 2 ? &ra->decrypt : &ra->sign;
         const fixture_request r = { .message_type = RENEWAL,
                                     .signer = which->cert,
                                     .signer_key = which->key };
 
-        assert_refused(office_room_renew(o, "loose", &r, p), SCEP_REFUSED);
+        fixture_request sent = r;
+
+        sent.recipient = ra->decrypt.cert;
+        assert_refused(office_room_renew(o, i / 2 ? "later" : "loose", &sent, p), SCEP_REFUSED);
     }
     ck_assert_ptr_nonnull(strstr(office_room_log(p), "is an RA's"));
     ck_assert_int_eq(office_room_count(o, p), 0);

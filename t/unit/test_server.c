@@ -34,7 +34,8 @@ static apr_time_t soon(void)
     return apr_time_now() + apr_time_from_sec(10);
 }
 
-/* One endpoint, "e", whose keys can be asked for: all that is needed to see a call answered. */
+/* One endpoint, "e", whose keys can be asked for: all that is needed to see a call answered. A
+ * verdict needs no store where the endpoint is another. */
 static void make_office(void)
 {
     static office_authority authority;
@@ -46,7 +47,8 @@ static void make_office(void)
     section.name = "default";
     local.chain = scep_borrowed_stack(up.pool);
     FIXTURE_MUST(sk_X509_push(local.chain, ca->root));
-    authority = (office_authority){ &section, &local, ca->ra, 7 };
+    authority = (office_authority){ .conf = &section, .connector = &local };
+    FIXTURE_MUST(!identities_make(&authority.identities, &section, &local, &ca->ra, up.pool));
     endpoint = (office_endpoint){ .name = "e", .authority = &authority };
     up.office.authorities = apr_array_make(up.pool, 1, sizeof(office_authority *));
     up.office.endpoints = apr_array_make(up.pool, 1, sizeof(office_endpoint *));
@@ -160,10 +162,23 @@ static scep_bytes bundle_frame(const char *endpoint)
     return scep_wire_put_endpoint_name(SCEP_VERB_BUNDLE, &(scep_wire_endpoint_name){ endpoint }, p);
 }
 
-static scep_bytes enrol_frame(void)
+/* Of each verb that a verdict answers. */
+static scep_bytes verdict_frame(scep_verb verb, const char *endpoint)
 {
-    return scep_wire_put_enrol(SCEP_VERB_ENROL, &(scep_wire_enrol){ .endpoint = "e" }, p);
+    switch (verb) {
+    case SCEP_VERB_RENEW:
+        return scep_wire_put_renew(verb, &(scep_wire_renew){ .endpoint = endpoint }, p);
+    case SCEP_VERB_POLL:
+        return scep_wire_put_poll(verb, &(scep_wire_poll){ .endpoint = endpoint }, p);
+    case SCEP_VERB_FIND:
+        return scep_wire_put_find(verb, &(scep_wire_find){ .endpoint = endpoint }, p);
+    default:
+        return scep_wire_put_enrol(verb, &(scep_wire_enrol){ .endpoint = endpoint }, p);
+    }
 }
+
+static const scep_verb verdict_verbs[] = { SCEP_VERB_ENROL, SCEP_VERB_RENEW, SCEP_VERB_POLL,
+                                           SCEP_VERB_FIND };
 
 static scep_bytes mint_frame(void)
 {
@@ -252,11 +267,11 @@ static const struct {
 } rubbish[] = {
     { "no frame", "GET / HTTP/1.1\r\n\r\n", 18, false },
     { "no frame after the greeting", "GET / HTTP/1.1\r\n\r\n", 18, true },
-    { "a call before the greeting", "SCEP\1\6\0\0\0\0\0\5\0\0\0\1e", 17, false },
-    { "an empty greeting", "SCEP\1\5\0\0\0\0\0\0", 12, false },
-    { "too long", "SCEP\1\7\0\0\xff\xff\xff\xff", 12, true },
-    { "a bundle without a name", "SCEP\1\6\0\0\0\0\0\0", 12, true },
-    { "an enrolment cut short", "SCEP\1\7\0\0\0\0\0\5\0\0\0\1e", 17, true },
+    { "a call before the greeting", "SCEP\2\6\0\0\0\0\0\5\0\0\0\1e", 17, false },
+    { "an empty greeting", "SCEP\2\5\0\0\0\0\0\0", 12, false },
+    { "too long", "SCEP\2\7\0\0\xff\xff\xff\xff", 12, true },
+    { "a bundle without a name", "SCEP\2\6\0\0\0\0\0\0", 12, true },
+    { "an enrolment cut short", "SCEP\2\7\0\0\0\0\0\5\0\0\0\1e", 17, true },
 };
 
 START_TEST(rubbish_ends_the_connection_and_never_the_server)
@@ -279,6 +294,10 @@ END_TEST
 
 START_TEST(an_unknown_verb_or_endpoint_is_refused_and_the_connection_goes_on)
 {
+    /* the control channel's, and an administrator's */
+    static const scep_verb others[] = { SCEP_VERB_DRAIN,  SCEP_VERB_REQUESTS,
+                                        SCEP_VERB_DECIDE, SCEP_VERB_CERTIFICATES,
+                                        SCEP_VERB_REVOKE, SCEP_VERB_CRL };
     scep_bytes body;
     int fd, verb;
 
@@ -286,11 +305,33 @@ START_TEST(an_unknown_verb_or_endpoint_is_refused_and_the_connection_goes_on)
     fd = welcomed();
     verb = ask(fd, scep_wire_put_empty((scep_verb)77, p), &body);
     ck_assert_int_eq(refused_code(verb, body), SCEP_REFUSED);
-    verb = ask(fd, scep_wire_put_empty(SCEP_VERB_DRAIN, p), &body);
-    ck_assert_int_eq(refused_code(verb, body), SCEP_REFUSED);
+    for (int i = 0; i < ROWS(others); i++) {
+        verb = ask(fd, scep_wire_put_empty(others[i], p), &body);
+        ck_assert_int_eq(refused_code(verb, body), SCEP_REFUSED);
+    }
     verb = ask(fd, bundle_frame("other"), &body);
     ck_assert_int_eq(refused_code(verb, body), SCEP_REFUSED);
     ck_assert_int_eq(ask(fd, bundle_frame("E"), &body), SCEP_VERB_IDENTITIES);
+    close(fd);
+}
+END_TEST
+
+START_TEST(each_verb_that_asks_for_a_verdict_gets_one)
+{
+    scep_wire_verdict verdict;
+    scep_bytes body;
+    int fd;
+
+    start();
+    fd = welcomed();
+    for (int i = 0; i < ROWS(verdict_verbs); i++) {
+        row = apr_itoa(p, (int)verdict_verbs[i]);
+        ck_assert_int_eq(ask(fd, verdict_frame(verdict_verbs[i], "other"), &body),
+                         SCEP_VERB_VERDICT);
+        assert_ok(scep_wire_get_verdict(&verdict, body, p));
+        ck_assert_int_eq(verdict.status, SCEP_STATUS_REFUSED);
+        ck_assert_ptr_nonnull(strstr(verdict.detail, "no endpoint \"other\""));
+    }
     close(fd);
 }
 END_TEST
@@ -310,10 +351,12 @@ START_TEST(calls_above_the_limit_or_past_the_deadline_are_told_to_come_later)
         up.options.in_flight = 0;
     start();
     fd = welcomed();
-    ck_assert_int_eq(ask(fd, enrol_frame(), &body), SCEP_VERB_VERDICT);
-    assert_ok(scep_wire_get_verdict(&verdict, body, p));
-    ck_assert_int_eq(verdict.status, SCEP_STATUS_LATER);
-    ck_assert_uint_eq(verdict.generation, 7);
+    for (int i = 0; i < ROWS(verdict_verbs); i++) {
+        ck_assert_int_eq(ask(fd, verdict_frame(verdict_verbs[i], "e"), &body), SCEP_VERB_VERDICT);
+        assert_ok(scep_wire_get_verdict(&verdict, body, p));
+        ck_assert_int_eq(verdict.status, SCEP_STATUS_LATER);
+        ck_assert(verdict.generation == office_generation(office_endpoint_find(&up.office, "e")));
+    }
     verb = ask(fd, bundle_frame("e"), &body);
     ck_assert_int_eq(refused_code(verb, body), SCEP_UNAVAILABLE);
     close(fd);
@@ -413,6 +456,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, another_user_is_turned_away);
     tcase_add_loop_test(cases, rubbish_ends_the_connection_and_never_the_server, 0, ROWS(rubbish));
     tcase_add_test(cases, an_unknown_verb_or_endpoint_is_refused_and_the_connection_goes_on);
+    tcase_add_test(cases, each_verb_that_asks_for_a_verdict_gets_one);
     tcase_add_loop_test(cases, calls_above_the_limit_or_past_the_deadline_are_told_to_come_later, 0,
                         2);
     tcase_add_loop_test(cases, idle_connections_are_closed_at_once_and_the_server_ends, 0, 3);

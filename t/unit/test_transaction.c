@@ -105,6 +105,26 @@ START_TEST(R_119_S_22_the_same_transaction_id_with_another_key_gets_nothing)
 }
 END_TEST
 
+START_TEST(a_proven_renewal_has_answers_of_its_own_beside_another_keys)
+{
+    transaction *renewal = room_request("e", "id", 'x', 'c');
+    X509 *cert = room_certificate(2);
+    transaction_answer answer;
+    bool done;
+
+    settled("id", 'k', 'c', 1);
+    renewal->proven = true;
+    room_expect(room_find(renewal, &answer), SCEP_OK);
+    ck_assert_int_eq(answer.state, TRANSACTION_NEW);
+    room_expect(room_settle(renewal, cert, &done), SCEP_OK);
+    ck_assert(done);
+    ck_assert(is_of(room_poll("e", "id", 'x'), cert));
+    ck_assert(!is_of(room_poll("e", "id", 'k'), cert));
+    ck_assert_int_eq(found_code("id", 'x'), SCEP_REFUSED); /* it binds nothing */
+    ck_assert_int_eq(found("e", "id", 'k', 'c'), TRANSACTION_ISSUED);
+}
+END_TEST
+
 START_TEST(every_part_of_the_identity_makes_another_owner)
 {
     const transaction *all[] = {
@@ -349,6 +369,7 @@ Suite *transaction_suite(void)
     tcase_add_test(cases, R_117_S_23_the_same_request_twice_gives_the_same_certificate);
     tcase_add_test(cases, R_115_another_transaction_id_or_csr_is_a_new_request);
     tcase_add_test(cases, R_119_S_22_the_same_transaction_id_with_another_key_gets_nothing);
+    tcase_add_test(cases, a_proven_renewal_has_answers_of_its_own_beside_another_keys);
     tcase_add_test(cases, every_part_of_the_identity_makes_another_owner);
     tcase_add_test(cases, S_21_of_a_transaction_id_the_store_keeps_a_hash);
     tcase_add_test(cases, S_25_a_serial_number_that_exists_is_refused_and_nothing_of_the_job_stays);
