@@ -48,6 +48,9 @@ static const conf_rule authority_rules[] = {
     MAY(conf_authority, renewal_ca, path),
     MAY(conf_authority, crl_file, path),
     NUMBER(conf_authority, crl_days, 1, DAYS_MOST),
+    MAY(conf_authority, crl_url, url),
+    MAY(conf_authority, issuer_url, url),
+    MAY(conf_authority, ocsp_url, url),
     { .key = "next", .member = offsetof(conf_authority, next_name), .parse = conf_parse_word },
     { 0 },
 };
@@ -174,6 +177,18 @@ static const scep_err *section_read(conf *c, apr_array_header_t *templates,
                      : template_read(templates, template, section, r);
 }
 
+/* A template that several authorities use names each one's own CRL. */
+static const conf_template *template_for(const conf_authority *a, const conf_template *template,
+                                         apr_pool_t *p)
+{
+    conf_template *own = apr_pmemdup(p, template, sizeof(*own));
+
+    own->crl_url = a->crl_url ? a->crl_url : template->crl_url;
+    own->issuer_url = a->issuer_url ? a->issuer_url : template->issuer_url;
+    own->ocsp_url = a->ocsp_url ? a->ocsp_url : template->ocsp_url;
+    return own;
+}
+
 /* The names that an authority lists become the templates themselves. */
 static const scep_err *templates_resolve(conf_authority *authority, const conf *c,
                                          const apr_array_header_t *templates, apr_pool_t *p)
@@ -195,7 +210,7 @@ static const scep_err *templates_resolve(conf_authority *authority, const conf *
                              c->path, authority->name, scep_printable(p, scep_bytes_of(name), 80),
                              scep_printable(p, scep_bytes_of(name), 80));
         APR_ARRAY_PUSH(found, const conf_template *) =
-            APR_ARRAY_IDX(templates, at, conf_template *);
+            template_for(authority, APR_ARRAY_IDX(templates, at, conf_template *), p);
     }
     authority->templates = found;
     return NULL;

@@ -22,6 +22,8 @@
  *                                        no CRL for this authority
  *   crl_days        = 7                  until its nextUpdate; left out: 7
  *   next            = NAME               authority that takes over: GetNextCACert; left out: none
+ *   crl_url, issuer_url, ocsp_url        instead of those of its templates, which another authority
+ *                                        may use too; left out: the templates' own
  *
  *   [template IPSECIntermediateOffline]
  *   days, key_usage                      demanded
@@ -64,13 +66,14 @@ typedef struct conf_authority {
     const char *ra_sign_cert, *ra_sign_key;
     const char *ra_decrypt_cert, *ra_decrypt_key;
     int ra_days, ra_renew_days;
-    apr_array_header_t *templates; /* of const conf_template * */
+    apr_array_header_t *templates; /* of const conf_template *, with this authority's URLs */
     const char *foreign_crl;       /* "none", an absolute path, "http://…" or "https://…" */
     const char *renewal_ca;        /* path of a PEM file; NULL: none */
     const char *crl_file;          /* path; NULL: no CRL is signed here */
     int crl_days;
-    const char *next_name;             /* NULL: no roll-over is prepared */
-    const struct conf_authority *next; /* of that name; never leads back here */
+    const char *crl_url, *issuer_url, *ocsp_url; /* in place of the templates'; NULL: theirs */
+    const char *next_name;                       /* NULL: no roll-over is prepared */
+    const struct conf_authority *next;           /* of that name; never leads back here */
 } conf_authority;
 
 typedef struct conf {

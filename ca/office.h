@@ -89,7 +89,7 @@ SCEP_MUST const scep_err *office_mint(scep_wire_minted *out, office *o, const sc
  * for the operator's screen
  */
 
-/** requests: a page of the queue. */
+/** requests: a page of the queue. in->state "all": whatever their state. */
 SCEP_MUST const scep_err *office_requests(scep_wire_request_page *out, office *o,
                                           const scep_wire_list *in, apr_pool_t *p);
 

@@ -16,7 +16,7 @@ my $s = SCEPTest->ready(
         strict => "SCEPMinimumHash sha256\nSCEPRenewal off\n",
         two    => "SCEPAuthority two\nSCEPMinimumHash sha256\nSCEPRenewal off\n",
         router => "SCEPCAIdentifiers \"Two=two.test Below=Inter.Test\"\n",
-        tls    => "SSLEngine on\nSSLCertificateFile \"\@DIR\@/work/tls.pem\"\nSSLCertificateKeyFile \"\@DIR\@/work/tls.key\"\n"));
+        tls    => "SSLEngine on\nSSLCertificateFile \"work/tls.pem\"\nSSLCertificateKeyFile \"work/tls.key\"\n"));
 $s->expect_log('SCEP0022: NDES-17 BAD_ALG: ', 'SCEP0025: NDES-18 UNREADABLE: ', 'SCEP0026: NDES-29 CHALLENGE: ',
     'SCEP0007: method get ');
 $s->allow_log(qr/\[ssl:warn\]/); # the certificate made here, no session cache, the build of mod_ssl

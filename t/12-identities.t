@@ -22,7 +22,10 @@ my $s = SCEPTest->ready(
         open    => "SCEPEnforcePassword off\n",
         aged    => "SCEPAuthority aged\n"));
 $s->allow_log('SCEP00\d\d: NDES-');
-my $inter = SCEPAuthority::make($s, 'inter');
+my $partner = $s->work('partner');
+SCEPAuthority::certificate($s->work('trusted'), '/CN=trusted', 'ca');
+SCEPAuthority::certificate($partner, '/CN=partner', 'device', $s->work('trusted'));
+my $inter = SCEPAuthority::make($s, 'inter', lines => 'renewal_ca = ' . $s->work('trusted.pem') . "\n");
 # Ten days of eleven are over: scep-ca makes another RA as soon as it starts.
 my $aged = SCEPAuthority::make($s, 'aged', ra => [-10, 1]);
 my $stranger = $s->work('stranger');
@@ -88,6 +91,10 @@ for my $name (qw(plain cisco)) {
     is(scalar keys %different, 1, "S-15, S-16: $name: whatever is in the envelope, the answer is one") or diag(explain(\%different));
     issued(enrol($name, challenge => $challenge), "S-10: $name: the challenge was not used up");
 }
+
+my %as_partner = (signer => "$partner.pem", signer_key => "$partner.key", key => $other_key, subject => 'CN=partner', challenge => undef);
+issued(enrol('cisco', %as_partner), 'R-103, R-104: a PKCSReq signed by a certificate of renewal_ca renews where PKCSReq may');
+failed(enrol('plain', %as_partner), 2, 'R-094, S-06: and not where it may not');
 
 # ---- keys that cannot be encrypted to
 
@@ -166,7 +173,10 @@ is($reply->{signer_in_ca_ra}, 1, 'Q-37: by that RA');
 my $after = at('plain', "$dll?operation=GetCACert")->{body};
 ok($after ne $before && $after eq slurp($list), 'Q-37: and GetCACert gives it from then on')
     or diag($s->tool('certs', '--ca-ra', $list)->{output});
-is_deeply([sort $s->worker_pids], [sort @workers], 'no worker was started anew for it');
+# Nobody enrols at this endpoint any more: its worker looks by itself, once a minute.
+my $seen = wait_for(sub { select undef, undef, undef, 0.5; at('apple', "$dll?operation=GetCACert")->{body} eq slurp($list) }, slow(75));
+ok($seen, 'Q-37: an endpoint where nothing is enrolled gives it within a minute');
+is_deeply([sort $s->worker_pids], [sort @workers], 'Q-37: no worker was started anew for it');
 my $lost = enrol('plain', ca_ra => $list, recipient => "$stranger.pem");
 failed($lost, 2, 'R-063: an unknown recipient is refused as ever');
 

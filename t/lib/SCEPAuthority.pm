@@ -16,7 +16,10 @@ sub openssl {
 my %usage = (
     ca      => "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n",
     sign    => "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n",
-    decrypt => "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,keyEncipherment\n");
+    decrypt => "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,keyEncipherment\n",
+    # what the first template of `scep-ca init` gives
+    device => "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\n"
+        . "extendedKeyUsage=1.3.6.1.5.5.8.2.2\n");
 
 # A day from now on, as `openssl ca` takes it.
 sub day { return POSIX::strftime('%Y%m%d%H%M%SZ', gmtime(time + 86400 * $_[0])) }

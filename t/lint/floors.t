@@ -17,10 +17,10 @@ my %ca = (
     0 => [qw(conf log)],
     1 => [qw(policy template issue)],
     2 => [qw(store)],
-    3 => [qw(challenge transaction inventory reservation connector
+    3 => [qw(challenge transaction request inventory reservation renewal foreign identities seal connector
         directory crl)],
     4 => [qw(office)],
-    5 => [qw(main check process server chores init)],
+    5 => [qw(main check process server ctl chores init)],
 );
 # Files of a room whose names do not begin with the room's.
 my %part = map { ("ca/$_" => 'ca/server') } qw(connection desk hands);

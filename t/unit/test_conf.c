@@ -118,6 +118,29 @@ START_TEST(every_key_of_renewal_and_roll_over_is_read)
 }
 END_TEST
 
+/* So that the successor of a CA may use its templates. */
+START_TEST(an_authoritys_own_addresses_take_the_place_of_its_templates)
+{
+    static const char more[] =
+        "[authority own]\n" AUTHORITY_KEYS "templates = A, B\nforeign_crl = none\n"
+        "crl_url = http://own.example/crl\n"
+        "ocsp_url = http://own.example/ocsp\n";
+    const conf_template *a, *b;
+    conf *c;
+
+    assert_ok(load(&c, apr_pstrcat(p, WHOLE, more, NULL), strlen(WHOLE) + strlen(more)));
+    a = conf_template_find(conf_authority_find(c, "own"), "A");
+    b = conf_template_find(conf_authority_find(c, "own"), "B");
+    ck_assert_str_eq(a->crl_url, "http://own.example/crl");
+    ck_assert_str_eq(b->crl_url, "http://own.example/crl");
+    ck_assert_str_eq(b->issuer_url, "ldap://a.example/ca");
+    ck_assert_ptr_null(a->issuer_url);
+    ck_assert_str_eq(b->ocsp_url, "http://own.example/ocsp");
+    b = conf_template_find(conf_authority_find(c, "default"), "B");
+    ck_assert_str_eq(b->crl_url, "http://a.example/crl");
+}
+END_TEST
+
 START_TEST(what_is_left_out_has_its_default)
 {
     const conf_authority *a;
@@ -343,6 +366,7 @@ static void add_tests(TCase *cases)
 {
     tcase_add_test(cases, every_key_is_read);
     tcase_add_test(cases, every_key_of_renewal_and_roll_over_is_read);
+    tcase_add_test(cases, an_authoritys_own_addresses_take_the_place_of_its_templates);
     tcase_add_test(cases, what_is_left_out_has_its_default);
     tcase_add_loop_test(cases, what_is_good_is_accepted, 0, ROWS(accepted));
     tcase_add_loop_test(cases, what_is_wrong_is_refused_with_its_line, 0, ROWS(refused));

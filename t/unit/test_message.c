@@ -157,7 +157,8 @@ START_TEST(Q_34_D_06_S_21_a_transaction_id_is_taken_verbatim)
 }
 END_TEST
 
-START_TEST(R_070_D_12_Q_61_Q_62_Q_63_Q_64_what_a_signers_certificate_says_does_not_matter)
+START_TEST(
+    R_070_R_081_D_03_D_12_Q_61_Q_62_Q_63_Q_64_what_a_signers_certificate_says_does_not_matter)
 {
     is_accepted(&good_signers[_i], &default_accept);
 }
@@ -513,24 +514,34 @@ START_TEST(S_08_self_signed_is_proved_by_the_signature)
 }
 END_TEST
 
-#define ROWS_OF(test, table) tcase_add_loop_test(cases, test, 0, ROWS(table))
-
 static void add_tests(TCase *cases)
 {
     memset(transaction_id_of_255, 'T', 255);
     memset(transaction_id_of_256, 'T', 256);
     memset(type_of_10000, '1', 10000);
-    ROWS_OF(R_066_R_067_Q_48_Q_50_Q_52_acceptable_algorithms_are_accepted, good_algorithms);
-    ROWS_OF(Q_45_Q_49_Q_55_S_41_S_42_other_forms_of_a_message_are_accepted, good_forms);
-    ROWS_OF(R_056_R_057_Q_33_nonces_and_message_types_are_accepted, good_attributes);
-    ROWS_OF(Q_34_D_06_S_21_a_transaction_id_is_taken_verbatim, good_transaction_ids);
-    ROWS_OF(R_070_D_12_Q_61_Q_62_Q_63_Q_64_what_a_signers_certificate_says_does_not_matter,
-            good_signers);
-    ROWS_OF(R_053_R_054_R_057_S_19_bad_attributes_are_refused, bad_attributes);
-    ROWS_OF(R_050_R_051_R_061_R_093_Q_44_S_15_S_32_other_contents_are_refused, bad_contents);
-    ROWS_OF(R_064_R_065_D_16_S_17_S_31_other_algorithms_are_refused, bad_algorithms);
-    ROWS_OF(R_059_S_18_S_31_S_43_bad_keys_and_certificates_are_refused, bad_keys);
-    ROWS_OF(R_052_R_055_R_060_S_19_S_21_S_41_S_42_what_cannot_be_answered_is_refused, unanswerable);
+    tcase_add_loop_test(cases, R_066_R_067_Q_48_Q_50_Q_52_acceptable_algorithms_are_accepted, 0,
+                        ROWS(good_algorithms));
+    tcase_add_loop_test(cases, Q_45_Q_49_Q_55_S_41_S_42_other_forms_of_a_message_are_accepted, 0,
+                        ROWS(good_forms));
+    tcase_add_loop_test(cases, R_056_R_057_Q_33_nonces_and_message_types_are_accepted, 0,
+                        ROWS(good_attributes));
+    tcase_add_loop_test(cases, Q_34_D_06_S_21_a_transaction_id_is_taken_verbatim, 0,
+                        ROWS(good_transaction_ids));
+    tcase_add_loop_test(
+        cases,
+        R_070_R_081_D_03_D_12_Q_61_Q_62_Q_63_Q_64_what_a_signers_certificate_says_does_not_matter,
+        0, ROWS(good_signers));
+    tcase_add_loop_test(cases, R_053_R_054_R_057_S_19_bad_attributes_are_refused, 0,
+                        ROWS(bad_attributes));
+    tcase_add_loop_test(cases, R_050_R_051_R_061_R_093_Q_44_S_15_S_32_other_contents_are_refused, 0,
+                        ROWS(bad_contents));
+    tcase_add_loop_test(cases, R_064_R_065_D_16_S_17_S_31_other_algorithms_are_refused, 0,
+                        ROWS(bad_algorithms));
+    tcase_add_loop_test(cases, R_059_S_18_S_31_S_43_bad_keys_and_certificates_are_refused, 0,
+                        ROWS(bad_keys));
+    tcase_add_loop_test(cases,
+                        R_052_R_055_R_060_S_19_S_21_S_41_S_42_what_cannot_be_answered_is_refused, 0,
+                        ROWS(unanswerable));
     tcase_add_test(cases, Q_45_a_message_with_indefinite_lengths_throughout_is_read);
     tcase_add_loop_test(cases, Q_51_the_signer_is_found_among_several_certificates, 0, 2);
     tcase_add_test(cases, R_056_a_request_without_a_nonce_is_refused_where_one_is_required);

@@ -316,20 +316,24 @@ START_TEST(S_33_nothing_received_meets_the_functions_of_pkcs7)
 }
 END_TEST
 
-#define ROWS_OF(test, table) tcase_add_loop_test(cases, test, 0, ROWS(table))
-
 static void add_tests(TCase *cases)
 {
     static apr_pool_t *pool;
 
     FIXTURE_MUST(apr_pool_create(&pool, NULL) == APR_SUCCESS);
     load_ra(pool);
-    ROWS_OF(Q_34_Q_45_Q_48_Q_49_Q_50_Q_63_a_recorded_request_is_read, good);
-    ROWS_OF(Q_47_D_16_a_recorded_request_with_old_algorithms_is_read_once_they_are_on, old);
-    ROWS_OF(R_064_R_065_Q_47_D_16_a_recorded_message_that_is_not_acceptable_is_refused, bad);
-    ROWS_OF(R_058_a_recorded_request_with_a_byte_changed_fails_closed, good);
-    ROWS_OF(R_058_an_old_request_with_a_byte_changed_fails_closed, old);
-    ROWS_OF(R_069_a_recorded_request_cut_short_is_refused, good);
+    tcase_add_loop_test(cases, Q_34_Q_45_Q_48_Q_49_Q_50_Q_63_a_recorded_request_is_read, 0,
+                        ROWS(good));
+    tcase_add_loop_test(cases,
+                        Q_47_D_16_a_recorded_request_with_old_algorithms_is_read_once_they_are_on,
+                        0, ROWS(old));
+    tcase_add_loop_test(cases,
+                        R_064_R_065_Q_47_D_16_a_recorded_message_that_is_not_acceptable_is_refused,
+                        0, ROWS(bad));
+    tcase_add_loop_test(cases, R_058_a_recorded_request_with_a_byte_changed_fails_closed, 0,
+                        ROWS(good));
+    tcase_add_loop_test(cases, R_058_an_old_request_with_a_byte_changed_fails_closed, 0, ROWS(old));
+    tcase_add_loop_test(cases, R_069_a_recorded_request_cut_short_is_refused, 0, ROWS(good));
     tcase_add_test(cases,
                    S_10_R_082_a_captured_envelope_signed_by_another_key_does_not_match_its_csr);
     tcase_add_test(cases, S_33_nothing_received_meets_the_functions_of_pkcs7);
