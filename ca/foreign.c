@@ -290,6 +290,15 @@ static void crls_hold(foreign *f, X509_CRL **held, X509 *cert)
             held[i] = f->crls[i];
 }
 
+/* Under the mutex as well, so that the last one to read is seen to come before whoever frees. */
+static void crls_release(foreign *f, X509_CRL *const *held)
+{
+    apr_thread_mutex_lock(f->mutex);
+    for (int i = 0; i < issuers_of(f); i++)
+        X509_CRL_free(held[i]);
+    apr_thread_mutex_unlock(f->mutex);
+}
+
 static bool is_usable_now(const X509_CRL *crl)
 {
     time_t now = (time_t)apr_time_sec(scep_now()), soon = now + SKEW;
@@ -342,8 +351,7 @@ const scep_err *foreign_check(foreign_status *out, foreign *f, X509 *cert, apr_p
     last = f->looked ? apr_pstrdup(p, f->why) : "it was not fetched yet";
     apr_thread_mutex_unlock(f->mutex);
     why = judge(out, f, held, cert);
-    for (int i = 0; i < issuers_of(f); i++)
-        X509_CRL_free(held[i]);
+    crls_release(f, held);
     if (!why)
         return NULL;
     return scep_fail(p, UNAVAILABLE, "foreign_crl %s: %s%s%s", f->where, why, *last ? "; " : "",

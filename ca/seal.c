@@ -92,8 +92,8 @@ const scep_err *seal_open(scep_bytes *secret, const store_key *key, const char *
     if (EVP_CipherUpdate(ctx, plain, &n, sealed.data + HEAD + NONCE, (int)len) != 1 ||
         EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, TAG, tag) != 1 ||
         EVP_CipherFinal_ex(ctx, plain + n, &rest) != 1 || (size_t)(n + rest) != len)
-        return scep_fail(p, INTERNAL,
-                         "%s was sealed with another store.key, or was changed since", about);
+        return scep_fail(p, INTERNAL, "%s was sealed with another store.key, or was changed since",
+                         about);
     *secret = (scep_bytes){ plain, len };
     return NULL;
 }

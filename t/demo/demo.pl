@@ -29,6 +29,18 @@ sub setting {
     return $value;
 }
 
+# An address where requests wait for an administrator and need no challenge.
+sub manual_url { my ($s) = @_; return 'http://127.0.0.1:' . $s->port . '/manual' }
+
+my $manual = <<'END';
+<Location "/manual">
+SetHandler scep
+SCEPEndpoint manual
+SCEPEnforcePassword off
+SCEPApproval enrol
+</Location>
+END
+
 # ---- what a demo leaves behind for the next command
 
 sub quoted {
@@ -44,7 +56,10 @@ sub write_environment {
         ADMIN_URL      => $s->admin_url,
         ADMIN_USER     => $s->{user},
         ADMIN_PASSWORD => $s->{password},
+        MANUAL_URL     => manual_url($s),
         CA_CERT        => $s->ca_cert,
+        CA_CONF        => $s->ca_conf,
+        SCEPCTL        => SCEPServer::built('tools/scepctl'),
         HTTPD_PID      => $s->pid,
         ERROR_LOG      => $s->log_file,
     );
@@ -130,7 +145,7 @@ sub up {
         mpm   => $mpm,
         ca    => $ca,
         hosts => "<VirtualHost 127.0.0.1:\@PORT\@>\nServerName localhost\nSCEPEngine on\n"
-            . SCEPServer::guard('/certsrv/mscep_admin')
+            . SCEPServer::guard('/certsrv/mscep_admin') . $manual
             . ($conf eq '' ? '' : 'Include "' . Cwd::abs_path($conf) . "\"\n")
             . "</VirtualHost>\n");
     $mine = $s;
@@ -171,6 +186,8 @@ sub explain {
 devices           $url
 challenge page    $admin
 user, password    $user $password
+with approval     @{[ manual_url($s) ]} (no challenge; requests wait)
+scepctl           @{[ SCEPServer::built('tools/scepctl') ]} --conf $ca/ca.conf requests
 CA certificate    $ca/ca.pem
 error log         @{[ $s->log_file ]}
 for scripts       $place/demo.env

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -107,7 +108,7 @@ int init_room_run(const char *more, const char **said, apr_pool_t *p)
     return status;
 }
 
-int init_room_check(const char *more, const char **said, apr_pool_t *p)
+static int check_run(const char *more, int input, const char **said, apr_pool_t *p)
 {
     char *argv[8] = { apr_pstrdup(p, "check") };
     const char *path;
@@ -118,7 +119,8 @@ int init_room_check(const char *more, const char **said, apr_pool_t *p)
     child = fork();
     FIXTURE_MUST(child >= 0);
     if (!child) {
-        if (dup2(file, STDOUT_FILENO) < 0 || dup2(file, STDERR_FILENO) < 0)
+        if (dup2(input, STDIN_FILENO) < 0 || dup2(file, STDOUT_FILENO) < 0 ||
+            dup2(file, STDERR_FILENO) < 0)
             _exit(99);
         status = check_main(split(argv, more, p), argv, p);
         _exit(fflush(stdout) ? 98 : status);
@@ -126,6 +128,23 @@ int init_room_check(const char *more, const char **said, apr_pool_t *p)
     FIXTURE_MUST(waitpid(child, &status, 0) == child && WIFEXITED(status) && close(file) == 0);
     *said = init_room_text(path, p);
     return WEXITSTATUS(status);
+}
+
+int init_room_check(const char *more, const char **said, apr_pool_t *p)
+{
+    return check_run(more, STDIN_FILENO, said, p);
+}
+
+int init_room_check_control(const char *more, scep_bytes frame, const char **said, apr_pool_t *p)
+{
+    int ends[2], status;
+
+    /* small enough to be written before anybody reads */
+    FIXTURE_MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+    FIXTURE_MUST(send(ends[0], frame.data, frame.len, MSG_DONTWAIT) == (ssize_t)frame.len);
+    status = check_run(apr_pstrcat(p, "--control|", more, NULL), ends[1], said, p);
+    FIXTURE_MUST(close(ends[0]) == 0 && close(ends[1]) == 0);
+    return status;
 }
 
 X509 *init_room_certificate(const char *name, apr_pool_t *p)

@@ -2,6 +2,7 @@
 #ifndef INIT_ROOM_H
 #define INIT_ROOM_H
 
+#include "bytes.h"
 #include "own.h"
 
 /* What init makes, names below its folder. */
@@ -23,6 +24,9 @@ int init_room_run(const char *more, const char **said, apr_pool_t *p);
 
 /** Run check in a process of its own, as it drops privileges. */
 int init_room_check(const char *more, const char **said, apr_pool_t *p);
+
+/** The same, with @a frame on standard input, where httpd's settings come from. */
+int init_room_check_control(const char *more, scep_bytes frame, const char **said, apr_pool_t *p);
 
 /** The text of a file. */
 const char *init_room_text(const char *path, apr_pool_t *p);

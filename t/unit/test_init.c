@@ -3,6 +3,7 @@
 #include "suite.h"
 
 #include "certs.h"
+#include "wire.h"
 
 #include <apr_strings.h>
 #include <pwd.h>
@@ -287,6 +288,36 @@ START_TEST(a_check_tells_a_fault_from_wrong_usage)
 }
 END_TEST
 
+static scep_bytes settings_of(int endpoints)
+{
+    scep_wire_configure c = {
+        .user = "",
+        .timeout = 30,
+        .in_flight = 8,
+        .endpoints = apr_array_make(p, endpoints, sizeof(scep_wire_endpoint)),
+    };
+
+    for (int i = 0; i < endpoints; i++) {
+        scep_wire_endpoint *e = apr_array_push(c.endpoints);
+
+        e->name = apr_psprintf(p, "e%d.example", i);
+        e->settings = apr_array_make(p, 1, sizeof(scep_wire_setting));
+    }
+    return scep_wire_put_configure(SCEP_VERB_CONFIGURE, &c, p);
+}
+
+START_TEST(a_check_for_httpd_refuses_more_endpoints_than_httpd_can_take)
+{
+    const char *conf_path = owned_init("");
+    const char *said;
+
+    ck_assert_msg(init_room_check_control(conf_path, settings_of(500), &said, p) == 0, "%s", said);
+    ck_assert_int_eq(init_room_check_control(conf_path, settings_of(2000), &said, p), 1);
+    ck_assert_ptr_nonnull(strstr(said, "2000 endpoints"));
+    ck_assert_ptr_nonnull(strstr(said, "share a SCEPEndpoint"));
+}
+END_TEST
+
 static void add_tests(TCase *cases)
 {
     tcase_add_checked_fixture(cases, up, down);
@@ -301,6 +332,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, what_was_written_decides_what_has_to_be_decided);
     tcase_add_test(cases, a_crl_url_is_where_httpd_is_told_to_serve_the_file);
     tcase_add_test(cases, a_check_says_what_it_found);
+    tcase_add_test(cases, a_check_for_httpd_refuses_more_endpoints_than_httpd_can_take);
     tcase_add_test(cases, a_check_tells_a_fault_from_wrong_usage);
 }
 
