@@ -12,6 +12,7 @@
  *   mod_scep_paths.c       NDES's addresses in any letter case
  *   mod_scep_sections.c    all sections together: endpoints, and what is refused at start
  *   mod_scep_pages.c       the pages of mscep and mscep_admin
+ *   mod_scep_bound.c       … and challenges that are bound to a name
  *   mod_scep_ca.c          start and supervise scep-ca
  *   mod_scep_call.c        a worker's calls to it
  *   mod_scep_known.c       what a worker knows of its endpoints
@@ -228,6 +229,12 @@ int scep_page_info(request_rec *r);
 /** mscep_admin: the challenge page and its error pages. */
 int scep_page_admin(request_rec *r);
 
+/** Why @a minted holds no challenge, in the error log; nothing where it does. */
+void scep_log_unminted(request_rec *r, const char *endpoint, const scep_wire_minted *minted);
+
+/** No challenge for a reason that is not the user's. Logs. @return what a handler returns */
+int scep_no_challenge(request_rec *r, const scep_err *err);
+
 /** Send @a body with exactly this Content-Type (no charset is ever added) and a Content-Length.
  *  HEAD sends no body. */
 int scep_send(request_rec *r, int status, const char *content_type, scep_bytes body);
@@ -243,6 +250,15 @@ void scep_retry_after(request_rec *r, unsigned int seconds);
 
 /** Begin of a log line on a fault: "NDES-<event> <code>: ". */
 const char *scep_event(request_rec *r, int code);
+
+/* ---- challenges bound to a name (mod_scep_bound.c) ---- */
+
+/** Is @a r a POST of JSON? */
+bool scep_bound_is_wanted(request_rec *r);
+
+/** The answer to such a POST on the challenge page, for a user who may ask: a challenge bound to
+ *  the subject, names and template of its body, or why there is none, as JSON. */
+int scep_bound_mint(request_rec *r);
 
 /* ---- operations ---- */
 

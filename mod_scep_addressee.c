@@ -10,7 +10,7 @@ const scep_settings *scep_issuance_of(const scep_exchange *x, const char *endpoi
     return issuance ? issuance : x->section;
 }
 
-/* All RAs that may be meant, the section's own endpoint first. */
+/* All RAs that may be meant, those of the next CAs last, and the section's own endpoint first. */
 typedef struct candidates {
     apr_array_header_t *known;    /* of const scep_known *, by endpoint */
     apr_array_header_t *ra;       /* of const scep_ra * */
@@ -18,14 +18,26 @@ typedef struct candidates {
     apr_array_header_t *owner;    /* of const scep_known *, as ra */
 } candidates;
 
-static void add_known(candidates *c, const scep_known *known)
+static void add_identities(candidates *c, const scep_known *known, bool next)
 {
-    APR_ARRAY_PUSH(c->known, const scep_known *) = known;
     for (int i = 0; i < known->n; i++) {
-        APR_ARRAY_PUSH(c->ra, const scep_ra *) = &known->identities[i].ra;
-        APR_ARRAY_PUSH(c->identity, const scep_identity *) = &known->identities[i];
+        const scep_identity *one = &known->identities[i];
+
+        if ((one->role == SCEP_ROLE_NEXT) != next)
+            continue;
+        APR_ARRAY_PUSH(c->ra, const scep_ra *) = &one->ra;
+        APR_ARRAY_PUSH(c->identity, const scep_identity *) = one;
         APR_ARRAY_PUSH(c->owner, const scep_known *) = known;
     }
+}
+
+/* The next CA of one endpoint may be what GetCACert gives for another one, whose rules hold for its
+ * RA then (D-10, S-04): whatever is somebody's now comes before whatever will be somebody's. */
+static void add_all_identities(candidates *c)
+{
+    for (int next = 0; next < 2; next++)
+        for (int i = 0; i < c->known->nelts; i++)
+            add_identities(c, APR_ARRAY_IDX(c->known, i, const scep_known *), next);
 }
 
 static candidates no_candidates(apr_pool_t *p)
@@ -36,20 +48,18 @@ static candidates no_candidates(apr_pool_t *p)
                          .owner = apr_array_make(p, 8, sizeof(const scep_known *)) };
 }
 
-/* The own endpoint must be known, or nothing can be answered. */
+/* All of them must be known: a request would otherwise be taken for another endpoint's. */
 static const scep_err *gather(candidates *out, const scep_exchange *x,
                               const apr_array_header_t *served)
 {
     *out = no_candidates(x->r->pool);
     for (int i = 0; i < served->nelts; i++) {
         const scep_known *known;
-        const scep_err *err = scep_known_keys(&known, x->r, APR_ARRAY_IDX(served, i, const char *));
 
-        if (err && i == 0)
-            return err;
-        if (!err)
-            add_known(out, known);
+        SCEP_TRY(scep_known_keys(&known, x->r, APR_ARRAY_IDX(served, i, const char *)));
+        APR_ARRAY_PUSH(out->known, const scep_known *) = known;
     }
+    add_all_identities(out);
     return NULL;
 }
 
@@ -81,8 +91,9 @@ static void pick_anew(scep_exchange *x, const candidates *old)
         const scep_known *known = APR_ARRAY_IDX(old->known, i, const scep_known *);
 
         news = scep_known_anew(&known, x->r, known->endpoint) || news;
-        add_known(&now, known);
+        APR_ARRAY_PUSH(now.known, const scep_known *) = known;
     }
+    add_all_identities(&now);
     if (news)
         (void)pick(x, &now);
 }

@@ -85,7 +85,8 @@ const scep_err *scep_ca_mint(scep_wire_minted *out, request_rec *r, const scep_w
 
 int scep_failed_too_often(request_rec *r, const char *endpoint, long per_minute)
 {
-    const char *key = apr_pstrcat(r->pool, endpoint, "\n", r->useragent_ip, NULL);
+    const char *address = scep_limit_address(r->useragent_ip, r->pool);
+    const char *key = apr_pstrcat(r->pool, endpoint, "\n", address, NULL);
     scep_worker *w = scep_worker_find(r->server);
 
     return w ? scep_limit_hit(w->failed, scep_bytes_of(key), (int)per_minute) : 0;

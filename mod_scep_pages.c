@@ -219,7 +219,26 @@ static int page_challenge(request_rec *r, const scep_wire_minted *minted, const 
     return send_page(r, parts);
 }
 
-static int page_full(request_rec *r, const char *endpoint)
+void scep_log_unminted(request_rec *r, const char *endpoint, const scep_wire_minted *minted)
+{
+    if (minted->outcome == SCEP_MINT_FULL)
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "SCEP0073: no challenge for user %s: SCEPPasswordMax unused challenges of "
+                      "endpoint '%s' stand; raise it or lower SCEPPasswordValidity",
+                      r->user, endpoint);
+    if (minted->outcome == SCEP_MINT_NOT_PERMITTED)
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "SCEP0074: NDES-6 no challenge for user %s: not permitted to enroll at "
+                      "endpoint '%s'; permit it on the template or in the authority's policy",
+                      r->user, endpoint);
+    if (minted->outcome == SCEP_MINT_TOO_OFTEN)
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "SCEP0078: no challenge for user %s: more than SCEPMintMax of endpoint '%s' "
+                      "in a minute; see what asks for them, or raise it",
+                      r->user, endpoint);
+}
+
+static int page_full(request_rec *r)
 {
     static const char *const parts[] = {
         HEAD,
@@ -230,14 +249,10 @@ static int page_full(request_rec *r, const char *endpoint)
         NULL,
     };
 
-    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                  "SCEP0073: no challenge for user %s: SCEPPasswordMax unused challenges of "
-                  "endpoint '%s' stand; raise it or lower SCEPPasswordValidity",
-                  r->user, endpoint);
     return send_page(r, parts);
 }
 
-static int page_not_permitted(request_rec *r, const char *endpoint)
+static int page_not_permitted(request_rec *r)
 {
     static const char *const parts[] = {
         HEAD,
@@ -247,26 +262,18 @@ static int page_not_permitted(request_rec *r, const char *endpoint)
         NULL,
     };
 
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                  "SCEP0074: NDES-6 no challenge for user %s: not permitted to enroll at endpoint "
-                  "'%s'; permit it on the template or in the authority's policy",
-                  r->user, endpoint);
     return send_page(r, parts);
 }
 
 /* NDES has no such page: what mints in a loop reads the status. */
-static int too_often(request_rec *r, const char *endpoint, unsigned int seconds)
+static int too_often(request_rec *r, unsigned int seconds)
 {
-    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                  "SCEP0078: no challenge for user %s: more than SCEPMintMax of endpoint '%s' "
-                  "in a minute; see what asks for them, or raise it",
-                  r->user, endpoint);
     scep_retry_after(r, seconds);
     return scep_send(r, HTTP_TOO_MANY_REQUESTS, "text/plain",
                      scep_bytes_of("too many challenges asked for: try again later\n"));
 }
 
-static int no_challenge(request_rec *r, const scep_err *err)
+int scep_no_challenge(request_rec *r, const scep_err *err)
 {
     int status = scep_code_describe(err->code)->http_status;
 
@@ -303,18 +310,19 @@ static int mint(request_rec *r)
     if (!err)
         err = scep_ca_mint(&minted, r, &request);
     if (err)
-        return no_challenge(r, err);
+        return scep_no_challenge(r, err);
+    scep_log_unminted(r, request.endpoint, &minted);
     switch (minted.outcome) {
     case SCEP_MINT_DONE:
         return page_challenge(r, &minted, digest);
     case SCEP_MINT_FULL:
-        return page_full(r, request.endpoint);
+        return page_full(r);
     case SCEP_MINT_NOT_PERMITTED:
-        return page_not_permitted(r, request.endpoint);
+        return page_not_permitted(r);
     case SCEP_MINT_TOO_OFTEN:
-        return too_often(r, request.endpoint, minted.retry);
+        return too_often(r, minted.retry);
     default:
-        return no_challenge(r, scep_fail(r->pool, INTERNAL, "an answer of another version"));
+        return scep_no_challenge(r, scep_fail(r->pool, INTERNAL, "an answer of another version"));
     }
 }
 
@@ -331,6 +339,8 @@ int scep_page_admin(request_rec *r)
 
         return scep_send(r, HTTP_OK, "text/html", nothing);
     }
+    if (scep_bound_is_wanted(r))
+        return scep_bound_mint(r);
     /* Some scripts POST a form here; whatever it says, the page is the answer. */
     status = ap_discard_request_body(r);
     return status == OK ? mint(r) : status;

@@ -97,10 +97,11 @@ static int enrol(const scep_exchange *x)
     return ask(x, scep_wire_put_enrol(SCEP_VERB_ENROL, &request, x->r->pool));
 }
 
-static const scep_err *put_renewal(scep_bytes *frame, const scep_exchange *x)
+static const scep_err *put_renewal(scep_bytes *frame, const scep_exchange *x, bool unanswerable)
 {
     scep_wire_renew request = { .endpoint = x->endpoint,
                                 .authority = x->identity->authority,
+                                .unanswerable = unanswerable ? 1 : 0,
                                 .peer = x->r->useragent_ip };
     scep_proof proof;
 
@@ -118,20 +119,18 @@ static const scep_err *put_renewal(scep_bytes *frame, const scep_exchange *x)
 /*
  * Whether the signer's certificate may stand for a challenge is found out by scep-ca, before it
  * opens the envelope by itself: what is inside is no business of this process, except for a client
- * that can only be answered by its challenge. Where that one's envelope cannot be read, scep-ca
- * says what it says to everybody, and whoever holds no certificate learns nothing of the envelope.
+ * that can only be answered by its challenge (RFC 8894 3.1). Where none is found, for whatever
+ * reason, scep-ca is told, and says so only to whom the renewal is proved: whoever holds no
+ * certificate learns nothing of an envelope (S-15).
  */
 static int renew(scep_exchange *x)
 {
-    const scep_err *err = NULL;
+    bool unanswerable = x->addressed && !is_rsa(x) && (read_csr(x) || !x->challenge.len);
+    const scep_err *err = x->addressed ? NULL : read_csr(x);
     scep_bytes frame;
 
-    if (!x->addressed)
-        err = read_csr(x);
-    else if (!is_rsa(x) && !read_csr(x))
-        err = check_answerable(x);
     if (!err)
-        err = put_renewal(&frame, x);
+        err = put_renewal(&frame, x, unanswerable);
     return err ? scep_refuse(x, err->code, err->detail) : ask(x, frame);
 }
 

@@ -132,22 +132,27 @@ static int refuse_too_often(const scep_exchange *x, const char *detail, unsigned
     return answer_unsigned(x, SCEP_TOO_OFTEN);
 }
 
-/* What anybody can send as often as he likes, each costing private operations (S-15, S-27, S-45).
- * Asked after the work was done and for failures only: a good request is never refused. Failed
- * challenges are counted by scep-ca, for all workers. */
-static bool is_limited(int code)
+static bool is_signed(const scep_exchange *x, int code)
 {
-    return code == SCEP_UNREADABLE || code == SCEP_BAD_MESSAGE;
+    return x->message && x->identity && scep_code_describe(code)->fail_info >= 0;
+}
+
+/* What anybody can send as often as he likes, each costing a private operation: a signature, or the
+ * decryption of what could then not be read, whatever came of it (S-15, S-27, S-45). Asked after
+ * the work was done and for failures only: a good request is never refused. Failed challenges are
+ * counted by scep-ca, for all workers. */
+static bool is_limited(const scep_exchange *x, int code)
+{
+    bool at_ca = code == SCEP_CHALLENGE || code == SCEP_CHALLENGE_ABSENT;
+
+    return x->csr_err || (is_signed(x, code) && !at_ca);
 }
 
 int scep_refuse(const scep_exchange *x, int code, const char *detail)
 {
-    const scep_code_info *row;
-
     if (code <= 0 || code >= SCEP_CODE_COUNT)
         code = SCEP_INTERNAL;
-    row = scep_code_describe(code);
-    if (is_limited(code)) {
+    if (is_limited(x, code)) {
         long most = scep_settings_number(x->issuance, SCEP_SET_FailedMax);
         int seconds = scep_failed_too_often(x->r, x->endpoint, most);
 
@@ -155,9 +160,8 @@ int scep_refuse(const scep_exchange *x, int code, const char *detail)
             return refuse_too_often(x, detail, (unsigned int)seconds);
     }
     log_fault(x, code, detail);
-    if (!x->message || !x->identity || row->fail_info < 0)
-        return answer_unsigned(x, code);
-    return refuse_signed(x, row);
+    return is_signed(x, code) ? refuse_signed(x, scep_code_describe(code))
+                              : answer_unsigned(x, code);
 }
 
 /* ---- verdicts ---- */

@@ -155,7 +155,7 @@ static const scep_err *random_challenge(const char **out, size_t len, apr_pool_t
 
 const scep_err *challenge_mint(const char **challenge, apr_int64_t *expires, store *s,
                                const store_key *key, const char *endpoint,
-                               const challenge_limits *limits, const char *user, const char *peer,
+                               const challenge_limits *limits, const challenge_order *order,
                                apr_pool_t *p)
 {
     mint_job m = { .max = limits->max };
@@ -166,8 +166,11 @@ const scep_err *challenge_mint(const char **challenge, apr_int64_t *expires, sto
     m.row.endpoint = endpoint;
     SCEP_TRY(challenge_hash(&m.row.hash, key, endpoint, scep_bytes_of(fresh), p));
     /* A user's name may be any bytes; PostgreSQL takes UTF-8 only. */
-    m.row.user = scep_printable(p, scep_bytes_of(user), 256);
-    m.row.peer = scep_printable(p, scep_bytes_of(peer), 64);
+    m.row.user = scep_printable(p, scep_bytes_of(order->user), 256);
+    m.row.peer = scep_printable(p, scep_bytes_of(order->peer), 64);
+    m.row.bound_subject = order->bound.subject;
+    m.row.bound_names = order->bound.names;
+    m.row.bound_template = order->bound.template_name;
     m.row.created = now_seconds();
     m.row.expires = m.row.created + 60 * (apr_int64_t)limits->minutes;
     SCEP_TRY(store_run(s, mint_in_store, &m, p));
@@ -178,9 +181,18 @@ const scep_err *challenge_mint(const char **challenge, apr_int64_t *expires, sto
     return NULL;
 }
 
-const scep_err *challenge_check(store_tx *tx, const char *endpoint, const char *hash, bool *good)
+const scep_err *challenge_check(store_tx *tx, const char *endpoint, const char *hash, bool *good,
+                                policy_binding *bound)
 {
-    return store_challenge_is_fresh(tx, endpoint, hash, now_seconds(), good);
+    const store_challenge *found;
+
+    SCEP_TRY(store_challenge_fresh(tx, endpoint, hash, now_seconds(), &found));
+    *good = found != NULL;
+    *bound = (policy_binding){ 0 };
+    if (found)
+        *bound =
+            (policy_binding){ found->bound_subject, found->bound_names, found->bound_template };
+    return NULL;
 }
 
 const scep_err *challenge_use(store_tx *tx, const char *endpoint, const char *hash)

@@ -5,6 +5,7 @@
 #ifndef CA_CHALLENGE_H
 #define CA_CHALLENGE_H
 
+#include "policy.h"
 #include "store.h"
 
 /* The key of store.key. */
@@ -26,6 +27,11 @@ typedef struct challenge_limits {
     long length;  /* PasswordLength, bytes */
 } challenge_limits;
 
+typedef struct challenge_order {
+    const char *user, *peer; /* who asks, from where */
+    policy_binding bound;    /* to what: policy_bind(), and a template's name */
+} challenge_order;
+
 /**
  * Make one, unless @a limits->max unused ones stand. Removes at most 100 expired ones on the way.
  * @param challenge upper-case hex, wiped with @a p; NULL: the endpoint is full
@@ -33,14 +39,14 @@ typedef struct challenge_limits {
  */
 SCEP_MUST const scep_err *challenge_mint(const char **challenge, apr_int64_t *expires, store *s,
                                          const store_key *key, const char *endpoint,
-                                         const challenge_limits *limits, const char *user,
-                                         const char *peer, apr_pool_t *p);
+                                         const challenge_limits *limits,
+                                         const challenge_order *order, apr_pool_t *p);
 
-/** In a job: would it be accepted now? */
+/** In a job: would it be accepted now, and what is it bound to? */
 SCEP_MUST const scep_err *challenge_check(store_tx *tx, const char *endpoint, const char *hash,
-                                          bool *good);
+                                          bool *good, policy_binding *bound);
 
-/** In the job that records the certificate: use it up, and count it.
+/** In the job that records the certificate, or a contradicted binding: use it up, and count it.
  *  @return NULL, or CHALLENGE: it is not fresh any more */
 SCEP_MUST const scep_err *challenge_use(store_tx *tx, const char *endpoint, const char *hash);
 

@@ -306,10 +306,18 @@ static void warn(identities_keeper *k, const candidates *c)
              k->authority->name, (long)(left_of(c) / DAY), k->why);
 }
 
+static const scep_err *take_up_all(identities_keeper *k, const candidates *c, apr_pool_t *p)
+{
+    const scep_ra **list = apr_palloc(p, (apr_size_t)c->n * sizeof(*list));
+
+    for (int i = 0; i < c->n; i++)
+        list[i] = c->list[i]->ra;
+    return take_up(k, list, c->n, p);
+}
+
 static const scep_err *keep(identities_keeper *k, store *s, const store_key *key, apr_pool_t *p)
 {
     const scep_err *renewal;
-    const scep_ra **list;
     candidates c;
 
     SCEP_TRY(look(&c, k, s, key, NULL, p));
@@ -320,10 +328,7 @@ static const scep_err *keep(identities_keeper *k, store *s, const store_key *key
                          "has no other one, and none can be made: %s",
                          k->authority->name, renewal ? renewal->detail : "set the clock");
     warn(k, &c);
-    list = apr_palloc(p, (apr_size_t)c.n * sizeof(*list));
-    for (int i = 0; i < c.n; i++)
-        list[i] = c.list[i]->ra;
-    SCEP_TRY(take_up(k, list, c.n, p));
+    SCEP_TRY(take_up_all(k, &c, p));
     return renewal;
 }
 
@@ -333,6 +338,21 @@ const scep_err *identities_keep(identities_keeper *k, store *s, const store_key 
 
     apr_thread_mutex_lock(k->mutex);
     err = keep(k, s, key, p);
+    apr_thread_mutex_unlock(k->mutex);
+    return err;
+}
+
+const scep_err *identities_look(identities_keeper *k, store *s, const store_key *key, apr_pool_t *p)
+{
+    const scep_err *err;
+    candidates c;
+
+    /* whoever holds it looks as well, and may be waiting for a CA */
+    if (apr_thread_mutex_trylock(k->mutex) != APR_SUCCESS)
+        return NULL;
+    err = look(&c, k, s, key, NULL, p);
+    if (!err && c.n)
+        err = take_up_all(k, &c, p);
     apr_thread_mutex_unlock(k->mutex);
     return err;
 }

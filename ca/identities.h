@@ -38,6 +38,14 @@ SCEP_MUST const scep_err *identities_make(identities_keeper **out, const conf_au
 SCEP_MUST const scep_err *identities_keep(identities_keeper *k, store *s, const store_key *key,
                                           apr_pool_t *p);
 
+/**
+ * Take up what another node has made since; makes nothing and waits for nobody. For a worker that
+ * asks, as a device may have met that node's new RA already.
+ * @return NULL, or what failed; what held before goes on to hold
+ */
+SCEP_MUST const scep_err *identities_look(identities_keeper *k, store *s, const store_key *key,
+                                          apr_pool_t *p);
+
 /** What holds now. Any thread. */
 const identities *identities_now(const identities_keeper *k);
 

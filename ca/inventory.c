@@ -49,19 +49,38 @@ const scep_err *inventory_record(store_tx *tx, X509 *cert, const transaction *t,
     return done ? NULL : scep_fail(p, INTERNAL, "serial number %s exists already", row.serial);
 }
 
+/* What the CA has signed: the first part of a certificate. */
+static const scep_err *tbs_of(scep_bytes *out, scep_bytes der, apr_pool_t *p)
+{
+    scep_cursor c = { der.data, der.len }, in;
+    scep_bytes content;
+    uint8_t tag;
+
+    if (scep_cursor_der(&c, &tag, &content)) {
+        in = (scep_cursor){ content.data, content.len };
+        if (scep_cursor_der(&in, &tag, out))
+            return NULL;
+    }
+    return scep_fail(p, REFUSED, "a certificate is not in DER");
+}
+
+/* Its signature does not count: whoever has one by an elliptic key can make another, so that a
+ * revoked certificate would be one that nobody knows (S-08). */
 const scep_err *inventory_find(store_tx *tx, X509 *cert, const store_certificate **found)
 {
     apr_pool_t *p = store_tx_pool(tx);
+    scep_bytes der, tbs, known;
     apr_array_header_t *rows;
-    scep_bytes der;
 
     *found = NULL;
     SCEP_TRY(scep_cert_der(&der, cert, p));
+    SCEP_TRY(tbs_of(&tbs, der, p));
     SCEP_TRY(store_certificate_of_serial(tx, scep_cert_serial(cert, p), &rows));
     for (int i = 0; i < rows->nelts && !*found; i++) {
         const store_certificate *row = &APR_ARRAY_IDX(rows, i, store_certificate);
 
-        if (scep_bytes_equal(row->der, der))
+        SCEP_TRY(tbs_of(&known, row->der, p));
+        if (scep_bytes_equal(known, tbs))
             *found = row;
     }
     return NULL;

@@ -10,8 +10,8 @@
 SCEP_MUST const scep_err *inventory_record(store_tx *tx, X509 *cert, const transaction *t,
                                            const char *authority, const char *template_name);
 
-/** In a job: the row of that very certificate, byte for byte, whichever authority issued it.
- *  @param found NULL: it is not ours */
+/** In a job: the row of that very certificate, byte for byte in what was signed, whichever
+ *  authority issued it. @param found NULL: it is not ours. @return NULL, or REFUSED: not in DER */
 SCEP_MUST const scep_err *inventory_find(store_tx *tx, X509 *cert, const store_certificate **found);
 
 /**

@@ -248,6 +248,11 @@ const scep_err *office_authority_wanted(office_authority **out, const office_end
                      scep_printable(p, scep_bytes_of(name), 80));
 }
 
+renewal_place office_renewal_place(const office_endpoint *e)
+{
+    return (renewal_place){ e->name, scep_settings_text(&e->settings, SCEP_SET_RenewalFrom) };
+}
+
 const char *office_typed(const char *text, apr_pool_t *p)
 {
     return scep_printable(p, scep_bytes_of(text), 300);
@@ -351,6 +356,16 @@ static const scep_err *keys_add(apr_array_header_t *keys, const identities *from
     return NULL;
 }
 
+/* Where the store is not open or cannot be asked, what is known is handed out; chores say so in the
+ * log. */
+static void look_for_news(const office *o, const office_authority *a, apr_pool_t *p)
+{
+    const scep_err *err =
+        a && o->store ? identities_look(a->identities, o->store, o->key, p) : NULL;
+
+    (void)err;
+}
+
 const scep_err *office_bundle(scep_wire_identities *out, const office *o,
                               const scep_wire_endpoint_name *in, apr_pool_t *p)
 {
@@ -358,6 +373,8 @@ const scep_err *office_bundle(scep_wire_identities *out, const office *o,
     office_view view;
 
     SCEP_TRY(office_endpoint_wanted(&e, o, in->endpoint, p));
+    look_for_news(o, e->authority, p);
+    look_for_news(o, e->authority->next, p);
     view = office_view_of(e);
     out->endpoint = apr_array_make(p, 1, sizeof(scep_wire_public));
     SCEP_TRY(public_make(apr_array_push(out->endpoint), e, view, p));

@@ -80,7 +80,8 @@ void office_poll(scep_wire_verdict *out, office *o, const scep_wire_poll *in, ap
 /** find: GetCert and GetCRL. Writes one audit line. */
 void office_find(scep_wire_verdict *out, office *o, const scep_wire_find *in, apr_pool_t *p);
 
-/** mint: a challenge for an authenticated user. Writes one audit line, without the challenge. */
+/** mint: a challenge for an authenticated user. Writes one audit line, without the challenge.
+ *  @return NULL; BAD_REQUEST with a sentence for the user: it cannot be bound to that; … */
 SCEP_MUST const scep_err *office_mint(scep_wire_minted *out, office *o, const scep_wire_mint *in,
                                       apr_pool_t *p);
 

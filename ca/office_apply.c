@@ -29,12 +29,18 @@ static const scep_err *look_up(store_tx *tx, void *baton)
         return err;
     if (a->answer.state != TRANSACTION_NEW || !a->challenge_hash)
         return NULL;
-    return challenge_check(tx, a->endpoint->name, a->challenge_hash, &a->challenge_good);
+    return challenge_check(tx, a->endpoint->name, a->challenge_hash, &a->challenge_good, &a->bound);
 }
 
 static const scep_err *use_challenge(store_tx *tx, const application *a)
 {
     return a->uses_challenge ? challenge_use(tx, a->endpoint->name, a->challenge_hash) : NULL;
+}
+
+/* Job: a refusal that ends the challenge, so that nobody tries one name after the other (S-04). */
+static const scep_err *settle_contradicted(store_tx *tx, void *baton)
+{
+    return use_challenge(tx, baton);
 }
 
 /* Job: a challenge is used up exactly when its certificate exists. Recording comes first: where
@@ -80,6 +86,7 @@ static const scep_err *settle_pending(store_tx *tx, void *baton)
         .transaction_id = a->transaction_id,
         .message_type = a->message_type,
         .csr = a->csr,
+        .old = a->old,
     };
     const request_limits limits = { .most = scep_settings_number(s, SCEP_SET_PendingMax),
                                     .days = scep_settings_number(s, SCEP_SET_PendingDays) };
@@ -101,6 +108,7 @@ static const scep_err *judge(application *a)
         .template = a->template,
         .enforce_password = a->enforced,
         .challenge_good = a->challenge_good,
+        .bound = a->bound,
         .minimum_hash_bits = scep_settings_hash_bits(s, SCEP_SET_MinimumHash),
         .legacy = scep_settings_flag(s, SCEP_SET_LegacyAlgorithms),
         .approval = scep_settings_text(s, SCEP_SET_Approval),
@@ -117,17 +125,23 @@ static const scep_err *judge(application *a)
     if (a->old)
         SCEP_TRY(issue_seconds(&facts.old_not_after, X509_get0_notAfter(a->old), a->p));
     verdict = policy_judge(&facts, a->p);
-    if (verdict.outcome == POLICY_DENY)
-        return scep_err_make(a->p, verdict.code, __FILE__, __LINE__, "%s", verdict.reason);
     a->pends = verdict.outcome == POLICY_PEND;
-    a->uses_challenge = verdict.uses_challenge;
-    return NULL;
+    a->uses_challenge = a->transaction->challenged = verdict.uses_challenge;
+    if (verdict.outcome != POLICY_DENY)
+        return NULL;
+    if (a->uses_challenge)
+        SCEP_TRY(store_run(a->o->store, settle_contradicted, a, a->p));
+    return scep_err_make(a->p, verdict.code, __FILE__, __LINE__, "%s", verdict.reason);
 }
 
 static const scep_err *as_answered(const application *a)
 {
     if (a->answer.state == TRANSACTION_DENIED)
         return scep_fail(a->p, REFUSED, "denied by the administrator");
+    if (a->answer.state == TRANSACTION_REVOKED)
+        return scep_fail(a->p, REFUSED,
+                         "the certificate of this request was revoked; the device must make a new "
+                         "request");
     return NULL;
 }
 
@@ -194,7 +208,8 @@ void office_verdict_fail(scep_wire_verdict *out, const scep_err *err)
 static void count_failure(scep_wire_verdict *out, const application *a)
 {
     long most = scep_settings_number(&a->endpoint->settings, SCEP_SET_FailedMax);
-    const char *key = apr_pstrcat(a->p, a->endpoint->name, "\n", a->peer, NULL);
+    const char *key =
+        apr_pstrcat(a->p, a->endpoint->name, "\n", scep_limit_address(a->peer, a->p), NULL);
     int retry = scep_limit_hit(a->o->failed, scep_bytes_of(key), (int)most);
 
     if (!retry)

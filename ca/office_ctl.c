@@ -65,12 +65,35 @@ static const scep_err *find_rules(decision *d)
     return NULL;
 }
 
+/* The certificate that stands for a renewal may have been revoked, or have ended, while the request
+ * waited. */
+static const scep_err *check_old(const decision *d)
+{
+    const store_request *r = d->request;
+    const office_endpoint *e = office_endpoint_find(d->o, r->endpoint);
+    renewal_place place;
+    renewal_facts facts;
+    X509 *old;
+
+    if (!r->old.len)
+        return NULL;
+    if (!e)
+        return scep_fail(d->p, CONFIG,
+                         "endpoint %s, where the renewal was asked for, is not in httpd's "
+                         "configuration any more: add it again, or deny the request",
+                         r->endpoint);
+    SCEP_TRY(scep_cert_read(&old, r->old, d->p));
+    place = office_renewal_place(e);
+    return renewal_check(&facts, old, &e->authority->trust, &place, d->o->store, d->p);
+}
+
 static const scep_err *approve(decision *d)
 {
     scep_csr *csr;
 
     SCEP_TRY(store_run(d->o->store, find_waiting, d, d->p));
     SCEP_TRY(find_rules(d));
+    SCEP_TRY(check_old(d));
     SCEP_TRY(scep_csr_read(&csr, d->request->csr, d->p));
     SCEP_TRY(office_ask_ca(&d->cert, d->authority, d->template, csr, d->p));
     SCEP_TRY(request_transaction(&d->transaction, d->request, d->p));

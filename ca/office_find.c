@@ -62,6 +62,9 @@ void office_poll(scep_wire_verdict *out, office *o, const scep_wire_poll *in, ap
 /* The two authorities that an endpoint may be asked about: its own, and the one that takes over. */
 #define AUTHORITIES 2
 
+/* What a verdict has room for, beside its other words. */
+#define CRL_MOST (SCEP_WIRE_MAX - 4096)
+
 typedef struct search {
     office *o;
     const scep_wire_find *in;
@@ -106,7 +109,7 @@ static const scep_err *check_signer(search *s)
     if (!sk_X509_push(issuers, ca_of(own)) ||
         (own->next && !sk_X509_push(issuers, ca_of(own->next))))
         return scep_fail(s->p, INTERNAL, "out of memory");
-    return renewal_check(&facts, s->signer, &trust, s->o->store, s->p);
+    return renewal_check(&facts, s->signer, &trust, NULL, s->o->store, s->p);
 }
 
 /* The CA's name; for a CRL also the CA's own certificate, as some clients name that. */
@@ -159,6 +162,11 @@ static const scep_err *find_crl(search *s)
     if (!s->crl.len)
         return scep_fail(s->p, BAD_REQUEST, "authority %s has no CRL; crl_file makes one",
                          s->of->conf->name);
+    if (s->crl.len > CRL_MOST)
+        return scep_fail(s->p, BAD_REQUEST,
+                         "the CRL of authority %s has %lu bytes, an answer holds %lu: devices get "
+                         "it from where crl_url says",
+                         s->of->conf->name, (unsigned long)s->crl.len, (unsigned long)CRL_MOST);
     return NULL;
 }
 

@@ -31,6 +31,7 @@ typedef struct application {
     bool enforced;              /* EnforcePassword */
     const char *challenge_hash; /* NULL: none was sent, or none is looked at */
     bool challenge_good, uses_challenge, pends;
+    policy_binding bound; /* of a good challenge */
     transaction *transaction;
     const scep_err *conflict; /* the transactionID belongs to another key */
     X509 *cert;               /* that was made for this application */
@@ -45,6 +46,9 @@ SCEP_MUST const scep_err *office_endpoint_wanted(office_endpoint **out, const of
 /** The endpoint's own authority, or the next one. @param name "": its own. REFUSED: neither */
 SCEP_MUST const scep_err *office_authority_wanted(office_authority **out, const office_endpoint *e,
                                                   const char *name, apr_pool_t *p);
+
+/** Where an endpoint's devices renew. */
+renewal_place office_renewal_place(const office_endpoint *e);
 
 /** The authority of that section; NULL: none. */
 office_authority *office_authority_find(const office *o, const char *name);

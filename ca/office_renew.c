@@ -14,14 +14,18 @@ static int larger(int a, int b)
 
 /* The signature is all that authenticates a renewal, so its digest has a floor of its own
  * (RFC 8894 7.9) that not even LegacyAlgorithms lowers. */
-static const scep_err *prove(scep_message **out, const application *a, const scep_wire_renew *in)
+static scep_accept accepted(const scep_settings *s)
 {
-    const scep_settings *s = &a->endpoint->settings;
-    const scep_accept accept = {
+    return (scep_accept){
         .minimum_hash_bits = larger(scep_settings_hash_bits(s, SCEP_SET_MinimumHash),
                                     scep_settings_hash_bits(s, SCEP_SET_RenewalMinimumHash)),
         .legacy = scep_settings_flag(s, SCEP_SET_LegacyAlgorithms),
     };
+}
+
+static const scep_err *prove(scep_message **out, const application *a, const scep_accept *accept,
+                             const scep_wire_renew *in)
+{
     const scep_proof proof = {
         .signer = in->signer,
         .attributes = in->attributes,
@@ -31,12 +35,12 @@ static const scep_err *prove(scep_message **out, const application *a, const sce
         .content = in->content,
     };
 
-    SCEP_TRY(scep_proof_check(out, &proof, &accept, a->p));
-    if (EVP_MD_get_size((*out)->digest) * 8 < accept.minimum_hash_bits)
+    SCEP_TRY(scep_proof_check(out, &proof, accept, a->p));
+    if (EVP_MD_get_size((*out)->digest) * 8 < accept->minimum_hash_bits)
         return scep_fail(a->p, BAD_ALG,
                          "a renewal is signed with a digest of %d bits; MinimumHash and "
                          "RenewalMinimumHash ask for %d",
-                         EVP_MD_get_size((*out)->digest) * 8, accept.minimum_hash_bits);
+                         EVP_MD_get_size((*out)->digest) * 8, accept->minimum_hash_bits);
     return NULL;
 }
 
@@ -64,8 +68,7 @@ static const scep_err *check_kind(const application *a, const scep_message *m)
     return NULL;
 }
 
-/* An RA is issued by the CA and no CA, but its key is in every worker: one that is broken into must
- * not make certificates of it. */
+/* An RA of ca.conf that says in no extended key usage what it is (renewal.h knows the others). */
 static bool is_ra(const office *o, const EVP_PKEY *key)
 {
     for (int i = 0; i < o->authorities->nelts; i++) {
@@ -78,6 +81,28 @@ static bool is_ra(const office *o, const EVP_PKEY *key)
                 return true;
     }
     return false;
+}
+
+/*
+ * Whether the certificate stands for a challenge, before anything looks into the envelope: whoever
+ * signs with a certificate of his own learns nothing of what is in it, and puts no CMS before
+ * OpenSSL beside the CA's key.
+ */
+static const scep_err *check_signer(application *a, renewal_facts *facts, X509 *signer,
+                                    bool unanswerable)
+{
+    const renewal_trust *trust = &a->endpoint->authority->trust;
+    const renewal_place place = office_renewal_place(a->endpoint);
+
+    if (is_ra(a->o, X509_get0_pubkey(signer)))
+        return scep_fail(a->p, REFUSED, "the certificate that signed the request is an RA's");
+    SCEP_TRY(renewal_check(facts, signer, trust, &place, a->o->store, a->p));
+    if (unanswerable)
+        return scep_fail(a->p, BAD_ALG,
+                         "no answer can be encrypted to the certificate that signed the request: "
+                         "its key is not RSA, and there is no challenge to encrypt it with");
+    a->old = signer;
+    return NULL;
 }
 
 /* The envelope names an RA, and the RA an authority: RFC 8894 5.1. */
@@ -124,20 +149,20 @@ static const scep_err *hash_key(scep_bytes *out, X509 *cert, apr_pool_t *p)
 
 static const scep_err *renew(application *a, const scep_wire_renew *in)
 {
-    scep_message *m = NULL;
+    scep_accept accept;
+    scep_message *m;
     renewal_facts facts;
     scep_bytes csr;
 
     SCEP_TRY(office_endpoint_wanted(&a->endpoint, a->o, in->endpoint, a->p));
     SCEP_TRY(office_authority_wanted(&a->authority, a->endpoint, in->authority, a->p));
-    SCEP_TRY(prove(&m, a, in));
+    accept = accepted(&a->endpoint->settings);
+    SCEP_TRY(prove(&m, a, &accept, in));
     a->transaction_id = m->transaction_id;
     a->message_type = m->message_type;
     SCEP_TRY(check_kind(a, m));
-    if (is_ra(a->o, m->signer_key))
-        return scep_fail(a->p, REFUSED, "the certificate that signed the request is an RA's");
-    SCEP_TRY(renewal_check(&facts, m->signer, &a->endpoint->authority->trust, a->o->store, a->p));
-    a->old = m->signer;
+    SCEP_TRY(check_signer(a, &facts, m->signer, in->unanswerable != 0));
+    SCEP_TRY(scep_proof_open(m, &accept, a->p));
     SCEP_TRY(open_envelope(&csr, a, m));
     SCEP_TRY(scep_csr_read(&a->csr, csr, a->p));
     SCEP_TRY(find_template(a, &facts));

@@ -9,7 +9,7 @@
 
 const objection *policy_object(apr_pool_t *p, scep_code code, const char *reason)
 {
-    objection *o = apr_palloc(p, sizeof(*o));
+    objection *o = apr_pcalloc(p, sizeof(*o));
 
     o->code = code;
     o->reason = reason;
@@ -188,6 +188,7 @@ policy_verdict policy_judge(const policy_facts *facts, apr_pool_t *p)
     static const policy_rule rules[] = {
         judge_type,
         judge_challenge,
+        policy_judge_binding, /* nor may names be tried one after the other */
         judge_window,
         judge_digest,
         judge_key,
@@ -203,7 +204,7 @@ policy_verdict policy_judge(const policy_facts *facts, apr_pool_t *p)
         const objection *o = rules[i](facts, p);
 
         if (o)
-            return (policy_verdict){ POLICY_DENY, o->code, o->reason, false };
+            return (policy_verdict){ POLICY_DENY, o->code, o->reason, o->uses_challenge };
     }
     if (is_pended(facts))
         return (policy_verdict){ POLICY_PEND, SCEP_OK, "it waits for approval", uses_challenge };

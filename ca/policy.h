@@ -7,12 +7,37 @@
 #include "conf.h"
 #include "csr.h"
 
+/*
+ * What a challenge is bound to (S-04), in the canonical text in which it is stored and compared;
+ * NULL and "": to nothing. A request with such a challenge has exactly this subject, no alternative
+ * name that is not among these, and this template. Where only the subject is bound there may be no
+ * alternative name at all; where either is bound, no Microsoft SID outside of them.
+ */
+typedef struct policy_binding {
+    const char *subject;       /* scep_name_line() */
+    const char *names;         /* "DNS:a.example", with a newline between any two */
+    const char *template_name; /* the template that the request gets */
+} policy_binding;
+
+/**
+ * Bring what somebody wrote into canonical text.
+ * @param out its subject and names
+ * @param subject of RFC 4514, most specific part first ("CN=a,O=b", as the audit line shows it),
+ *        one value in each part; "": not bound
+ * @param names of const char *: "DNS:…", "email:…", "IP:…", "URI:…", at most 64; letter case
+ *        counts neither in a DNS name nor behind the @ of an email address
+ * @return NULL, or BAD_REQUEST with a sentence for whoever asks
+ */
+SCEP_MUST const scep_err *policy_bind(policy_binding *out, const char *subject,
+                                      const apr_array_header_t *names, apr_pool_t *p);
+
 typedef struct policy_facts {
     int message_type;
     const scep_csr *csr;
     const conf_template *template;
     bool enforce_password; /* EnforcePassword */
     bool challenge_good;   /* the store says so; meaningless where none was sent */
+    policy_binding bound;  /* of a good challenge */
     int minimum_hash_bits; /* MinimumHash */
     bool legacy;           /* LegacyAlgorithms: a CSR may be signed with MD5 */
     const char *approval;  /* Approval of the endpoint: "off", "enrol", "always" */
@@ -33,7 +58,8 @@ typedef struct policy_verdict {
     policy_outcome outcome;
     scep_code code;      /* where denied; a code with a failInfo */
     const char *reason;  /* for the audit line; static or in @a p */
-    bool uses_challenge; /* where granted or pended: a challenge is to be used up */
+    bool uses_challenge; /* a challenge is to be used up: where granted or pended, and where its
+                            binding was contradicted, so that guessing ends */
 } policy_verdict;
 
 /**
@@ -43,7 +69,8 @@ typedef struct policy_verdict {
  * has not (unless other_names; S-09), and comes within the window; its template is no wider in
  * extended key usage than the old certificate where that is not known: each of the template's
  * purposes is named in it, and a template without any needs a certificate without any; a challenge
- * where it is enforced (one that is sent where none is required is ignored, Q-68); subject or SAN
+ * where it is enforced (one that is sent where none is required is ignored, Q-68), whose binding
+ * the request does not contradict (S-04; BAD_SUBJECT); subject or SAN
  * present, without control characters or NUL, at most 32 RDNs, 64 alternative names and 1024 bytes
  * a value; key size of the template; CSR signature digest not below the minimum; Microsoft SID
  * claims (extension 1.3.6.1.4.1.311.25.2 and SAN URI tag:microsoft.com,2022-09-14:sid:) only where

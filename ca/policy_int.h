@@ -11,6 +11,7 @@
 typedef struct objection {
     scep_code code;
     const char *reason;
+    bool uses_challenge; /* all the same */
 } objection;
 
 /* A rule says why not, or NULL. */
@@ -18,6 +19,16 @@ typedef const objection *(*policy_rule)(const policy_facts *f, apr_pool_t *p);
 
 /** An objection in @a p. @param reason static or in @a p */
 const objection *policy_object(apr_pool_t *p, scep_code code, const char *reason);
+
+/** What is wrong with a name, or a name of IA5 characters; NULL: nothing. */
+const char *policy_name_fault(const X509_NAME *name, apr_pool_t *p);
+const char *policy_ia5_fault(const ASN1_IA5STRING *value);
+
+/** The subjectAltName asked for. @return 1 and the names, 0 none, -1 cannot be read */
+int policy_alt_names(GENERAL_NAMES **out, const scep_csr *csr, apr_pool_t *p);
+
+/* What a challenge is bound to (policy_binding.c). */
+const objection *policy_judge_binding(const policy_facts *f, apr_pool_t *p);
 
 /* The rules about names: those of every request, and those of a renewal (S-09). */
 const objection *policy_judge_subject(const policy_facts *f, apr_pool_t *p);

@@ -57,7 +57,7 @@ static int rdn_count(const X509_NAME *name)
     return n;
 }
 
-static const char *name_fault(const X509_NAME *name, apr_pool_t *p)
+const char *policy_name_fault(const X509_NAME *name, apr_pool_t *p)
 {
     int rdns = rdn_count(name);
 
@@ -75,8 +75,7 @@ static const char *name_fault(const X509_NAME *name, apr_pool_t *p)
     return NULL;
 }
 
-/* The subjectAltName asked for. @return 1 and the names, 0 none, -1 cannot be read */
-static int alt_names(GENERAL_NAMES **out, const scep_csr *csr, apr_pool_t *p)
+int policy_alt_names(GENERAL_NAMES **out, const scep_csr *csr, apr_pool_t *p)
 {
     int critical = -1;
 
@@ -94,7 +93,7 @@ const objection *policy_judge_subject(const policy_facts *f, apr_pool_t *p)
 {
     const X509_NAME *subject = X509_REQ_get_subject_name(f->csr->req);
     bool empty = X509_NAME_entry_count(subject) == 0;
-    const char *fault = name_fault(subject, p);
+    const char *fault = policy_name_fault(subject, p);
     GENERAL_NAMES *names;
 
     if (fault)
@@ -103,7 +102,7 @@ const objection *policy_judge_subject(const policy_facts *f, apr_pool_t *p)
         return policy_object(
             p, SCEP_BAD_SUBJECT,
             apr_psprintf(p, "the subject is empty; template %s requires one", f->template->name));
-    if (empty && alt_names(&names, f->csr, p) == 0)
+    if (empty && policy_alt_names(&names, f->csr, p) == 0)
         return policy_object(p, SCEP_BAD_SUBJECT,
                              "there is neither a subject nor a subjectAltName");
     return NULL;
@@ -119,7 +118,7 @@ static const char *other_name_fault(const OTHERNAME *other, apr_pool_t *p)
     return NULL;
 }
 
-static const char *ia5_fault(const ASN1_IA5STRING *value)
+const char *policy_ia5_fault(const ASN1_IA5STRING *value)
 {
     const unsigned char *at = ASN1_STRING_get0_data(value);
     int len = ASN1_STRING_length(value);
@@ -140,12 +139,12 @@ static const char *alt_name_fault(const GENERAL_NAME *name, apr_pool_t *p)
     case GEN_DNS:
     case GEN_EMAIL:
     case GEN_URI:
-        return ia5_fault(name->d.ia5);
+        return policy_ia5_fault(name->d.ia5);
     case GEN_IPADD:
         len = ASN1_STRING_length(name->d.iPAddress);
         return len == 4 || len == 16 ? NULL : "is no IP address";
     case GEN_DIRNAME:
-        return name_fault(name->d.directoryName, p);
+        return policy_name_fault(name->d.directoryName, p);
     case GEN_OTHERNAME:
         return other_name_fault(name->d.otherName, p);
     case GEN_RID:
@@ -158,7 +157,7 @@ static const char *alt_name_fault(const GENERAL_NAME *name, apr_pool_t *p)
 const objection *policy_judge_alt_names(const policy_facts *f, apr_pool_t *p)
 {
     GENERAL_NAMES *names;
-    int there = alt_names(&names, f->csr, p);
+    int there = policy_alt_names(&names, f->csr, p);
 
     if (there == 0)
         return NULL;
@@ -201,7 +200,7 @@ const objection *policy_judge_sid(const policy_facts *f, apr_pool_t *p)
     if (f->template->allow_sid)
         return NULL;
     claimed = X509v3_get_ext_by_OBJ(f->csr->extensions, scep_oid(SCEP_OID_MICROSOFT_SID), -1) >= 0;
-    if (alt_names(&names, f->csr, p) == 1)
+    if (policy_alt_names(&names, f->csr, p) == 1)
         for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
             claimed = claimed || is_sid_name(sk_GENERAL_NAME_value(names, i));
     if (!claimed)
@@ -246,10 +245,26 @@ static bool same_name(const X509_NAME *a, const X509_NAME *b)
     return true;
 }
 
+/* As same_name(), but byte for byte: for GENERAL_NAME_cmp(), too, letter case is nothing. */
+static bool same_directory_name(const X509_NAME *a, const X509_NAME *b)
+{
+    scep_bytes x, y;
+
+    return X509_NAME_get0_der(a, &x.data, &x.len) && X509_NAME_get0_der(b, &y.data, &y.len) &&
+           scep_bytes_equal(x, y);
+}
+
+static bool same_alt_name(GENERAL_NAME *a, GENERAL_NAME *b)
+{
+    if (GENERAL_NAME_cmp(a, b) != 0)
+        return false;
+    return a->type != GEN_DIRNAME || same_directory_name(a->d.directoryName, b->d.directoryName);
+}
+
 static bool is_among(GENERAL_NAME *name, const GENERAL_NAMES *names)
 {
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
-        if (GENERAL_NAME_cmp(name, sk_GENERAL_NAME_value(names, i)) == 0)
+        if (same_alt_name(name, sk_GENERAL_NAME_value(names, i)))
             return true;
     return false;
 }
@@ -259,7 +274,7 @@ static bool has_new_alt_name(const policy_facts *f, apr_pool_t *p)
 {
     GENERAL_NAMES *asked, *had;
 
-    if (alt_names(&asked, f->csr, p) != 1)
+    if (policy_alt_names(&asked, f->csr, p) != 1)
         return false;
     had = scep_GENERAL_NAMES(p, X509_get_ext_d2i(f->old, NID_subject_alt_name, NULL, NULL));
     for (int i = 0; i < sk_GENERAL_NAME_num(asked); i++)

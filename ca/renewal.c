@@ -3,6 +3,10 @@
 
 #include "certs.h"
 #include "clock.h"
+#include "oid.h"
+
+#include <string.h>
+#include <strings.h>
 
 /* Its issuer's name and the key of the CA of that name: the one without the other is anybody's. */
 static bool is_signed_by(X509 *cert, X509 *issuer)
@@ -44,6 +48,20 @@ static bool is_ca(X509 *cert)
            ((flags & EXFLAG_KUSAGE) && (X509_get_key_usage(cert) & KU_KEY_CERT_SIGN));
 }
 
+/* RA certificates come from the CA as a device's do, but their keys are in every worker: one that
+ * was broken into must not make certificates of them, nor of those of former RAs. */
+static bool is_ra(const X509 *cert)
+{
+    EXTENDED_KEY_USAGE *purposes = X509_get_ext_d2i(cert, NID_ext_key_usage, NULL, NULL);
+    bool found = false;
+
+    for (int i = 0; i < sk_ASN1_OBJECT_num(purposes); i++)
+        found =
+            found || !OBJ_cmp(sk_ASN1_OBJECT_value(purposes, i), scep_oid(SCEP_OID_REQUEST_AGENT));
+    EXTENDED_KEY_USAGE_free(purposes);
+    return found;
+}
+
 static const char *fault_of(X509 *old, const STACK_OF(X509) * issuers)
 {
     if (is_signed_by(old, old))
@@ -57,6 +75,8 @@ static const char *fault_of(X509 *old, const STACK_OF(X509) * issuers)
         return "the certificate that signed the request has an extension that cannot be read";
     if (is_ca(old))
         return "the certificate that signed the request is a CA's";
+    if (is_ra(old))
+        return "the certificate that signed the request is an RA's (certificate request agent)";
     return NULL;
 }
 
@@ -72,21 +92,51 @@ static const scep_err *find_in_store(store_tx *tx, void *baton)
     return inventory_find(tx, j->cert, &j->found);
 }
 
+/* What is in the inventory is revoked there; a CRL that lists it all the same was signed by its CA,
+ * and only for what is not known here one is needed. */
 static const scep_err *check_revocation(const store_certificate *known, X509 *old,
                                         const renewal_trust *trust, apr_pool_t *p)
 {
     foreign_status status = FOREIGN_REVOKED;
+    const scep_err *err = foreign_check(&status, trust->foreign, old, p);
 
     if (!known)
-        SCEP_TRY(foreign_check(&status, trust->foreign, old, p));
-    if (known ? known->revoked != 0 : status != FOREIGN_GOOD)
+        SCEP_TRY(err);
+    if ((known && known->revoked) || (!err && status != FOREIGN_GOOD))
         return scep_fail(p, REFUSED, "the certificate that signed the request, %s, is revoked",
                          scep_cert_serial(old, p));
     return NULL;
 }
 
-const scep_err *renewal_check(renewal_facts *out, X509 *old, const renewal_trust *trust, store *s,
-                              apr_pool_t *p)
+static bool is_listed(const char *name, const char *list)
+{
+    size_t len;
+
+    for (list += strspn(list, " \t"); *list; list += strspn(list, " \t")) {
+        len = strcspn(list, " \t");
+        if (len == strlen(name) && !strncasecmp(list, name, len))
+            return true;
+        list += len;
+    }
+    return false;
+}
+
+/* What an endpoint demands, an administrator's yes for example, is not to be had without it at the
+ * next one of the same authority. */
+static const scep_err *check_place(const store_certificate *known, const renewal_place *place,
+                                   apr_pool_t *p)
+{
+    if (!known || !place || !strcasecmp(known->endpoint, place->endpoint) ||
+        is_listed(known->endpoint, place->from))
+        return NULL;
+    return scep_fail(p, REFUSED,
+                     "the certificate that signed the request, %s, is of endpoint %s, which "
+                     "SCEPRenewalFrom of endpoint %s does not name",
+                     known->serial, known->endpoint, place->endpoint);
+}
+
+const scep_err *renewal_check(renewal_facts *out, X509 *old, const renewal_trust *trust,
+                              const renewal_place *place, store *s, apr_pool_t *p)
 {
     const char *fault = fault_of(old, trust->issuers);
     find_job j = { .cert = old };
@@ -96,6 +146,7 @@ const scep_err *renewal_check(renewal_facts *out, X509 *old, const renewal_trust
         return scep_fail(p, REFUSED, "%s", fault);
     SCEP_TRY(store_run(s, find_in_store, &j, p));
     SCEP_TRY(check_revocation(j.found, old, trust, p));
+    SCEP_TRY(check_place(j.found, place, p));
     out->known = j.found != NULL;
     out->template_name = j.found ? j.found->template_name : NULL;
     if (X509_get_extension_flags(old) & EXFLAG_KUSAGE)

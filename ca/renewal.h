@@ -15,6 +15,12 @@ typedef struct renewal_trust {
     foreign *foreign;         /* revocation of what is not in the inventory */
 } renewal_trust;
 
+/* Where a certificate shall be renewed. */
+typedef struct renewal_place {
+    const char *endpoint;
+    const char *from; /* RenewalFrom: other endpoints, with blanks between; "": none */
+} renewal_place;
+
 /** What is known of a certificate that may be renewed. */
 typedef struct renewal_facts {
     bool known;                /* in the inventory */
@@ -23,11 +29,14 @@ typedef struct renewal_facts {
 } renewal_facts;
 
 /**
- * Judge the certificate that signed a renewal. Looks the inventory up in the store.
+ * Judge the certificate that signed a renewal. Looks the inventory up in the store. What is in
+ * there is renewed where it was issued, or where RenewalFrom names that endpoint; where the
+ * inventory does not know it, there is no such rule.
+ * @param place NULL: nothing shall be renewed, any endpoint's will do
  * @return NULL, or REFUSED with the reason; UNAVAILABLE: its revocation cannot be known now
  */
 SCEP_MUST const scep_err *renewal_check(renewal_facts *out, X509 *old, const renewal_trust *trust,
-                                        store *s, apr_pool_t *p);
+                                        const renewal_place *place, store *s, apr_pool_t *p);
 
 /** Was @a cert issued by one of @a issuers, by their keys and not by name alone, and is it valid
  *  now? For GetCert and GetCRL (R-136) too. */

@@ -1,5 +1,6 @@
 /* The queue of requests that wait, and what is decided about them. */
 #include "request.h"
+#include "certs.h"
 #include "clock.h"
 
 #include <apr_strings.h>
@@ -67,6 +68,7 @@ const scep_err *request_pend(store_tx *tx, transaction *t, const request_facts *
         .peer = facts->peer,
         .message_type = facts->message_type,
         .csr = facts->csr->der,
+        .challenged = t->challenged,
         .state = "pending",
         .created = now,
         .ends = now + (apr_int64_t)limits->days * DAY,
@@ -74,6 +76,8 @@ const scep_err *request_pend(store_tx *tx, transaction *t, const request_facts *
     bool put;
 
     *id = NULL;
+    if (facts->old)
+        SCEP_TRY(scep_cert_der(&r.old, facts->old, p));
     SCEP_TRY(draw_id(&r.id, p));
     t->row.state = r.state;
     t->row.authority = t->row.serial = "";
@@ -165,6 +169,8 @@ const scep_err *request_transaction(transaction **out, const store_request *r, a
         .ends = r->ends,
         .bound = r->ends,
     };
+    t->challenged = r->challenged;
+    t->proven = r->old.len > 0;
     t->owner = transaction_owner(&t->row, p);
     *out = t;
     return NULL;

@@ -19,6 +19,7 @@ typedef struct request_facts {
     scep_bytes transaction_id;
     int message_type;
     const scep_csr *csr;
+    const X509 *old; /* a renewal: the certificate that stands for it; NULL: none */
 } request_facts;
 
 /**
@@ -41,7 +42,8 @@ SCEP_MUST const scep_err *request_issued(store_tx *tx, const store_request *r, c
 SCEP_MUST const scep_err *request_denied(store_tx *tx, const store_request *r, const char *reason,
                                          const char *by);
 
-/** The transaction of a request in the queue, to be settled. */
+/** The transaction of a request in the queue, to be settled. The certificate that stands for it is
+ *  to be judged anew. */
 SCEP_MUST const scep_err *request_transaction(transaction **out, const store_request *r,
                                               apr_pool_t *p);
 

@@ -65,18 +65,27 @@ const scep_err *store_challenge_put(store_tx *tx, const store_challenge *c)
 
     SCEP_TRY(store_change(tx, STORE_CHALLENGE_PUT,
                           STORE_ARGS(c->endpoint, c->hash, store_text(c->user), store_text(c->peer),
-                                     &c->created, &c->expires),
+                                     &c->created, &c->expires, store_text(c->bound_subject),
+                                     store_text(c->bound_names), store_text(c->bound_template)),
                           &rows));
     return rows == 1 ? NULL : scep_fail(tx->pool, UNAVAILABLE, "this challenge exists already");
 }
 
-const scep_err *store_challenge_is_fresh(store_tx *tx, const char *endpoint, const char *hash,
-                                         apr_int64_t now, bool *fresh)
+const scep_err *store_challenge_fresh(store_tx *tx, const char *endpoint, const char *hash,
+                                      apr_int64_t now, const store_challenge **found)
 {
     apr_array_header_t *cells;
+    store_challenge *c;
 
-    SCEP_TRY(store_look(tx, STORE_CHALLENGE_FRESH, STORE_ARGS(endpoint, hash, &now), 1, &cells));
-    *fresh = cells->nelts == 1;
+    *found = NULL;
+    SCEP_TRY(store_look(tx, STORE_CHALLENGE_FRESH, STORE_ARGS(endpoint, hash, &now), 3, &cells));
+    if (!cells->nelts)
+        return NULL;
+    c = apr_pcalloc(tx->pool, sizeof(*c));
+    c->bound_subject = cell(cells, 0);
+    c->bound_names = cell(cells, 1);
+    c->bound_template = cell(cells, 2);
+    *found = c;
     return NULL;
 }
 

@@ -67,13 +67,16 @@ typedef struct store_challenge {
     const char *user;             /* who asked */
     const char *peer;             /* from where */
     apr_int64_t created, expires; /* seconds */
+    /* what it is bound to, as policy compares it (policy.h); NULL and "": to nothing */
+    const char *bound_subject, *bound_names, *bound_template;
 } store_challenge;
 
 SCEP_MUST const scep_err *store_challenge_put(store_tx *tx, const store_challenge *c);
 
-/** Is there a fresh one that expires after @a now? */
-SCEP_MUST const scep_err *store_challenge_is_fresh(store_tx *tx, const char *endpoint,
-                                                   const char *hash, apr_int64_t now, bool *fresh);
+/** A fresh one that expires after @a now: what it is bound to. @param found NULL: there is none */
+SCEP_MUST const scep_err *store_challenge_fresh(store_tx *tx, const char *endpoint,
+                                                const char *hash, apr_int64_t now,
+                                                const store_challenge **found);
 
 /** Use it up: fresh and unexpired becomes used. @param done whether exactly one row changed */
 SCEP_MUST const scep_err *store_challenge_use(store_tx *tx, const char *endpoint, const char *hash,
@@ -116,8 +119,7 @@ SCEP_MUST const scep_err *store_binding_get(store_tx *tx, const store_transactio
                                             const char **bound);
 
 /**
- * @param t one that ended by t->created, or whose certificate is revoked, is replaced: the request
- *        is new then
+ * @param t one that ended by t->created is replaced: the request is new then
  * @param done false: (endpoint, transaction, key_hash, csr_hash) is there already; nothing changed
  */
 SCEP_MUST const scep_err *store_transaction_put(store_tx *tx, const store_transaction *t,
@@ -147,6 +149,8 @@ typedef struct store_request {
     const char *subject, *peer;
     apr_int64_t message_type;
     scep_bytes csr;
+    scep_bytes old;                     /* a renewal: the certificate that stands for it, DER */
+    bool challenged;                    /* a challenge was used up for it */
     const char *state;                  /* "pending", "issued", "denied", "expired" */
     const char *reason, *by;            /* of the decision; "" before it */
     const char *serial;                 /* "issued" */
@@ -167,7 +171,7 @@ SCEP_MUST const scep_err *store_request_waiting(store_tx *tx, const char *endpoi
                                                 apr_int64_t now, apr_int64_t *all,
                                                 apr_int64_t *of_key, apr_int64_t *of_peer);
 /** At most @a most of a state ("": any), by id, after the id @a after ("": from the start).
- *  @param rows of store_request, without csr */
+ *  @param rows of store_request, without csr, old and challenged */
 SCEP_MUST const scep_err *store_request_list(store_tx *tx, const char *state, const char *after,
                                              int most, apr_array_header_t **rows);
 /** Pending ones that ended by @a now become "expired"; decided ones that ended before @a before are

@@ -26,6 +26,7 @@
     "id, endpoint, authority, template_name, transaction_id, key_hash, csr_hash, "      \
     "transaction_text, subject, peer, message_type, state, reason, decided_by, serial," \
     " created, ends, decided"
+#define STORE_REQUEST_MORE ", csr, old_cert, challenged" /* in no list */
 
 /*
  * The prepared statements: X(name, SQL in apr_dbd's notation). Deletions name real keys in a
@@ -40,25 +41,27 @@
     STORE_RA_SQL(X)          \
     STORE_LEASE_SQL(X)
 
-#define STORE_CHALLENGE_SQL(X)                                                                \
-    X(CHALLENGE_PUT, "INSERT INTO scep_challenge"                                             \
-                     " (endpoint, hash, state, username, peer, created, expires)"             \
-                     " VALUES (%s, %s, 'fresh', %s, %s, %lld, %lld) ON CONFLICT DO NOTHING")  \
-    X(CHALLENGE_FRESH, "SELECT expires FROM scep_challenge WHERE endpoint = %s AND hash = %s" \
-                       " AND state = 'fresh' AND expires > %lld")                             \
-    X(CHALLENGE_USE, "UPDATE scep_challenge SET state = 'used' WHERE endpoint = %s"           \
-                     " AND hash = %s AND state = 'fresh' AND expires > %lld")                 \
-    X(CHALLENGE_SWEEP, "DELETE FROM scep_challenge WHERE (endpoint, hash) IN"                 \
-                       " (SELECT endpoint, hash FROM scep_challenge WHERE endpoint = %s"      \
-                       " AND state = %s AND expires <= %lld ORDER BY expires LIMIT %lld)")    \
-    X(UNUSED_GET, "SELECT unused FROM scep_endpoint WHERE name = %s")                         \
-    X(UNUSED_ADD, "UPDATE scep_endpoint SET unused = unused + %lld WHERE name = %s")          \
-    X(ENDPOINT_PUT, "INSERT INTO scep_endpoint (name, unused) VALUES (%s, 0)"                 \
-                    " ON CONFLICT DO NOTHING")                                                \
+#define STORE_CHALLENGE_SQL(X)                                                             \
+    X(CHALLENGE_PUT, "INSERT INTO scep_challenge"                                          \
+                     " (endpoint, hash, state, username, peer, created, expires,"          \
+                     " bound_subject, bound_names, bound_template)"                        \
+                     " VALUES (%s, %s, 'fresh', %s, %s, %lld, %lld, %s, %s, %s)"           \
+                     " ON CONFLICT DO NOTHING")                                            \
+    X(CHALLENGE_FRESH, "SELECT bound_subject, bound_names, bound_template"                 \
+                       " FROM scep_challenge WHERE endpoint = %s AND hash = %s"            \
+                       " AND state = 'fresh' AND expires > %lld")                          \
+    X(CHALLENGE_USE, "UPDATE scep_challenge SET state = 'used' WHERE endpoint = %s"        \
+                     " AND hash = %s AND state = 'fresh' AND expires > %lld")              \
+    X(CHALLENGE_SWEEP, "DELETE FROM scep_challenge WHERE (endpoint, hash) IN"              \
+                       " (SELECT endpoint, hash FROM scep_challenge WHERE endpoint = %s"   \
+                       " AND state = %s AND expires <= %lld ORDER BY expires LIMIT %lld)") \
+    X(UNUSED_GET, "SELECT unused FROM scep_endpoint WHERE name = %s")                      \
+    X(UNUSED_ADD, "UPDATE scep_endpoint SET unused = unused + %lld WHERE name = %s")       \
+    X(ENDPOINT_PUT, "INSERT INTO scep_endpoint (name, unused) VALUES (%s, 0)"              \
+                    " ON CONFLICT DO NOTHING")                                             \
     X(ENDPOINT_LIST, "SELECT name FROM scep_endpoint ORDER BY name")
 
-/* A revoked certificate is no answer any more, so its transaction gives way like one that ended.
- * A node of version 1 that still runs during an upgrade writes no "bound": then "ends" holds. */
+/* A node of version 1 that still runs during an upgrade writes no "bound": then "ends" holds. */
 #define STORE_TRANSACTION_SQL(X)                                                                   \
     X(BINDING_PUT, "INSERT INTO scep_binding (endpoint, transaction_id, key_hash, ends)"           \
                    " VALUES (%s, %s, %s, %lld) ON CONFLICT (endpoint, transaction_id)"             \
@@ -78,11 +81,7 @@
                        " DO UPDATE SET state = excluded.state, authority = excluded.authority,"    \
                        " serial = excluded.serial, request_id = excluded.request_id,"              \
                        " created = excluded.created, ends = excluded.ends, bound = excluded.bound" \
-                       " WHERE scep_transaction.ends <= excluded.created OR EXISTS"                \
-                       " (SELECT 1 FROM scep_certificate"                                          \
-                       " WHERE scep_certificate.authority = scep_transaction.authority"            \
-                       " AND scep_certificate.serial = scep_transaction.serial"                    \
-                       " AND scep_certificate.revoked > 0)")                                       \
+                       " WHERE scep_transaction.ends <= excluded.created")                         \
     X(TRANSACTION_GET,                                                                             \
       "SELECT " STORE_TRANSACTION_COLUMNS " FROM scep_transaction"                                 \
       " WHERE endpoint = %s AND transaction_id = %s AND key_hash = %s AND csr_hash = %s"           \
@@ -121,10 +120,11 @@
     X(CERTIFICATE_COUNT, "SELECT count(*) FROM scep_certificate")
 
 #define STORE_REQUEST_SQL(X)                                                                       \
-    X(REQUEST_PUT, "INSERT INTO scep_request (" STORE_REQUEST_COLUMNS ", csr)"                     \
+    X(REQUEST_PUT, "INSERT INTO scep_request (" STORE_REQUEST_COLUMNS STORE_REQUEST_MORE ")"       \
                    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %lld, %s, %s, %s, %s, %lld,"  \
-                   " %lld, %lld, %s) ON CONFLICT DO NOTHING")                                      \
-    X(REQUEST_GET, "SELECT " STORE_REQUEST_COLUMNS ", csr FROM scep_request WHERE id = %s")        \
+                   " %lld, %lld, %s, %s, %lld) ON CONFLICT DO NOTHING")                            \
+    X(REQUEST_GET,                                                                                 \
+      "SELECT " STORE_REQUEST_COLUMNS STORE_REQUEST_MORE " FROM scep_request WHERE id = %s")       \
     X(REQUEST_DECIDE,                                                                              \
       "UPDATE scep_request SET state = %s, reason = %s, decided_by = %s,"                          \
       " serial = %s, decided = %lld, ends = %lld WHERE id = %s AND state = 'pending'"              \

@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 
 #define REQUEST_COLUMNS 18
+#define REQUEST_MORE 3
 #define RA_COLUMNS 7
 
 static const char *cell(const apr_array_header_t *cells, int i)
@@ -19,7 +20,8 @@ static apr_int64_t number(const apr_array_header_t *cells, int i)
 
 const scep_err *store_request_put(store_tx *tx, const store_request *r, bool *done)
 {
-    const char *csr = scep_base64(tx->scratch, r->csr);
+    const char *csr = scep_base64(tx->scratch, r->csr), *old = scep_base64(tx->scratch, r->old);
+    apr_int64_t challenged = r->challenged;
     int rows = 0;
 
     SCEP_TRY(store_change(
@@ -28,7 +30,7 @@ const scep_err *store_request_put(store_tx *tx, const store_request *r, bool *do
                    r->key_hash, r->csr_hash, store_text(r->transaction_id), store_text(r->subject),
                    store_text(r->peer), &r->message_type, r->state, store_text(r->reason),
                    store_text(r->by), store_text(r->serial), &r->created, &r->ends, &r->decided,
-                   csr),
+                   csr, old, &challenged),
         &rows));
     *done = rows == 1;
     return NULL;
@@ -65,12 +67,15 @@ const scep_err *store_request_get(store_tx *tx, const char *id, const store_requ
     store_request *r;
 
     *found = NULL;
-    SCEP_TRY(store_look(tx, STORE_REQUEST_GET, STORE_ARGS(id), REQUEST_COLUMNS + 1, &cells));
+    SCEP_TRY(
+        store_look(tx, STORE_REQUEST_GET, STORE_ARGS(id), REQUEST_COLUMNS + REQUEST_MORE, &cells));
     if (!cells->nelts)
         return NULL;
     r = apr_palloc(tx->pool, sizeof(*r));
     *r = request(cells, 0);
     SCEP_TRY(scep_unbase64(&r->csr, cell(cells, REQUEST_COLUMNS), tx->pool));
+    SCEP_TRY(scep_unbase64(&r->old, cell(cells, REQUEST_COLUMNS + 1), tx->pool));
+    r->challenged = number(cells, REQUEST_COLUMNS + 2) != 0;
     *found = r;
     return NULL;
 }

@@ -18,7 +18,9 @@ static const char *const schema[] = {
 
     "CREATE TABLE IF NOT EXISTS scep_challenge (endpoint TEXT NOT NULL, hash TEXT NOT NULL,"
     " state TEXT NOT NULL, username TEXT NOT NULL, peer TEXT NOT NULL, created BIGINT NOT NULL,"
-    " expires BIGINT NOT NULL, PRIMARY KEY (endpoint, hash))",
+    " expires BIGINT NOT NULL, bound_subject TEXT NOT NULL DEFAULT '',"
+    " bound_names TEXT NOT NULL DEFAULT '', bound_template TEXT NOT NULL DEFAULT '',"
+    " PRIMARY KEY (endpoint, hash))",
     "CREATE INDEX IF NOT EXISTS scep_challenge_expires"
     " ON scep_challenge (endpoint, state, expires)",
 
@@ -49,7 +51,8 @@ static const char *const schema[] = {
     " endpoint TEXT NOT NULL, authority TEXT NOT NULL, template_name TEXT NOT NULL,"
     " transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL, csr_hash TEXT NOT NULL,"
     " transaction_text TEXT NOT NULL, subject TEXT NOT NULL, peer TEXT NOT NULL,"
-    " message_type BIGINT NOT NULL, csr TEXT NOT NULL, state TEXT NOT NULL,"
+    " message_type BIGINT NOT NULL, csr TEXT NOT NULL, old_cert TEXT NOT NULL,"
+    " challenged BIGINT NOT NULL, state TEXT NOT NULL,"
     " reason TEXT NOT NULL, decided_by TEXT NOT NULL, serial TEXT NOT NULL,"
     " created BIGINT NOT NULL, ends BIGINT NOT NULL, decided BIGINT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS scep_request_state ON scep_request (state, id)",
@@ -81,6 +84,9 @@ static const char *const schema[] = {
  * for a moment.
  */
 static const char *const from_1[] = {
+    "ALTER TABLE scep_challenge ADD COLUMN bound_subject TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE scep_challenge ADD COLUMN bound_names TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE scep_challenge ADD COLUMN bound_template TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE scep_transaction ADD COLUMN state TEXT NOT NULL DEFAULT 'issued'",
     "ALTER TABLE scep_transaction ADD COLUMN request_id TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE scep_transaction ADD COLUMN bound BIGINT NOT NULL DEFAULT 0",

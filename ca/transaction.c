@@ -59,9 +59,9 @@ static const scep_err *read_issued(store_tx *tx, const store_transaction *row,
         return scep_fail(store_tx_pool(tx), INTERNAL,
                          "certificate %s of a recorded transaction is not in the inventory",
                          row->serial);
+    answer->state = certificate->revoked ? TRANSACTION_REVOKED : TRANSACTION_ISSUED;
     if (certificate->revoked)
         return NULL;
-    answer->state = TRANSACTION_ISSUED;
     answer->certificate = certificate->der;
     answer->authority = certificate->authority;
     return NULL;
@@ -95,7 +95,10 @@ const scep_err *transaction_find(store_tx *tx, const transaction *t, transaction
 const scep_err *transaction_poll(store_tx *tx, const transaction *t, transaction_answer *answer)
 {
     *answer = (transaction_answer){ .state = TRANSACTION_NEW };
-    return read_answer(tx, &t->row, answer);
+    SCEP_TRY(read_answer(tx, &t->row, answer));
+    if (answer->state == TRANSACTION_REVOKED)
+        answer->state = TRANSACTION_NEW;
+    return NULL;
 }
 
 const scep_err *transaction_set_issued(transaction *t, X509 *cert, const char *authority,
@@ -110,7 +113,7 @@ const scep_err *transaction_set_issued(transaction *t, X509 *cert, const char *a
     row->authority = authority;
     row->serial = scep_cert_serial(cert, p);
     row->created = apr_time_sec(scep_now());
-    row->ends = begins + (row->bound - begins) / 2; /* */
+    row->ends = t->challenged ? begins + (row->bound - begins) / 2 : row->bound; /* */
     return NULL;
 }
 
@@ -118,6 +121,8 @@ static const scep_err *bind_key(store_tx *tx, const transaction *t)
 {
     const char *bound;
 
+    if (t->proven)
+        return NULL;
     SCEP_TRY(store_binding_put(tx, &t->row, &bound));
     return check_key(tx, t, bound);
 }
@@ -133,7 +138,8 @@ const scep_err *transaction_decide(store_tx *tx, const transaction *t, bool *don
 {
     const char *bound;
 
-    SCEP_TRY(store_binding_put(tx, &t->row, &bound));
+    if (!t->proven)
+        SCEP_TRY(store_binding_put(tx, &t->row, &bound));
     return store_transaction_decide(tx, &t->row, done);
 }
 

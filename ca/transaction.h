@@ -12,16 +12,21 @@
 
 typedef struct transaction {
     store_transaction row; /* hashes filled in; the rest once known */
+    bool challenged;       /* a challenge is used up for it: whoever asks again after half of the
+                              certificate's life has to bring another one, so the request is new then */
     const char *owner;     /* one text for the whole identity, for reservations */
     bool proven; /* a renewal: a certificate stands for its key, so that no other key's use of the
-                    transactionID binds it. Some devices hash the new key into it, and sign with the
-                    old one, then with the new one; each key has its own answers all the same */
+                    transactionID binds it, and it binds nobody else: any holder of a certificate
+                    could choose another device's transactionID (S-22). Some devices hash the new
+                    key into it, and sign with the old one, then with the new one; each key has its
+                    own answers all the same */
 } transaction;
 
 /* What was answered before. */
 typedef enum transaction_state {
     TRANSACTION_NEW,
     TRANSACTION_ISSUED,
+    TRANSACTION_REVOKED,
     TRANSACTION_PENDING,
     TRANSACTION_DENIED
 } transaction_state;
@@ -43,8 +48,9 @@ SCEP_MUST const scep_err *transaction_make(transaction **out, const char *endpoi
 const char *transaction_owner(const store_transaction *row, apr_pool_t *p);
 
 /**
- * In a job: was this request answered? A certificate that was revoked, or of whose life half has
- * passed, is no answer any more: the request is new (R-118).
+ * In a job: was this request answered? Where it used a challenge up, and half of the certificate's
+ * life has passed, or where that has ended, the request is new (R-118). Before, it stays REVOKED
+ * where the certificate was: nobody who captured it gets another one by it (S-23).
  * @return NULL, or REFUSED: the transactionID belongs to another key
  */
 SCEP_MUST const scep_err *transaction_find(store_tx *tx, const transaction *t,

@@ -2,7 +2,10 @@
 #include "limit.h"
 #include "clock.h"
 
+#include <apr_strings.h>
 #include <apr_thread_mutex.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -90,4 +93,20 @@ int scep_limit_hit(scep_limit *l, scep_bytes key, int per_minute)
     wait = take(find(l->sets[set], tag), per_minute);
     (void)apr_thread_mutex_unlock(l->lock);
     return wait;
+}
+
+const char *scep_limit_address(const char *ip, apr_pool_t *p)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+
+    if (inet_pton(AF_INET6, ip, &address) != 1)
+        return ip;
+    if (IN6_IS_ADDR_V4MAPPED(&address))
+        return inet_ntop(AF_INET, &address.s6_addr[12], text, sizeof(text)) ? apr_pstrdup(p, text)
+                                                                            : ip;
+    memset(&address.s6_addr[8], 0, 8);
+    if (!inet_ntop(AF_INET6, &address, text, sizeof(text)))
+        return ip;
+    return apr_pstrcat(p, text, "/64", NULL);
 }

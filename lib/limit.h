@@ -33,4 +33,13 @@ SCEP_API SCEP_MUST const scep_err *scep_limit_make(scep_limit **out, apr_pool_t 
  */
 SCEP_API int scep_limit_hit(scep_limit *l, scep_bytes key, int per_minute);
 
+/**
+ * The part of an address that its owner cannot choose, for a key: whoever has an IPv6 address has
+ * the 2^64 of his network.
+ * @param ip as text
+ * @return IPv4 as it stands, also where it is mapped into IPv6; of IPv6 the first 64 bits, with
+ *         "/64"; what is no address as it stands. In @a p, or @a ip itself
+ */
+SCEP_API const char *scep_limit_address(const char *ip, apr_pool_t *p);
+
 #endif

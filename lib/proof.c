@@ -117,7 +117,6 @@ static const scep_err *check(scep_message *m, const scep_proof *proof, const sce
     if (m->message_type != SCEP_RENEWAL_REQ && m->message_type != SCEP_PKCS_REQ)
         return scep_fail(p, BAD_REQUEST, "proof: messageType %d is not that of a renewal",
                          m->message_type);
-    SCEP_TRY(scep_envelope_read(m, accept, p));
     m->self_signed = scep_message_is_self_signed(m);
     return NULL;
 }
@@ -131,4 +130,11 @@ const scep_err *scep_proof_check(scep_message **out, const scep_proof *proof,
     SCEP_TRY(check(m, proof, accept, p));
     *out = m;
     return NULL;
+}
+
+const scep_err *scep_proof_open(scep_message *m, const scep_accept *accept, apr_pool_t *p)
+{
+    if (m->info || m->envelope)
+        return scep_fail(p, INTERNAL, "this message is none whose envelope is to be read");
+    return scep_envelope_read(m, accept, p);
 }

@@ -31,10 +31,10 @@ SCEP_API SCEP_MUST const scep_err *scep_proof_take(scep_proof *out, const scep_m
  * byte; algorithms and key by the allow-list of message.h; the signature; the attributes
  * (contentType, messageDigest, messageType and transactionID once each with one value of its type,
  * senderNonce at most once; any other is stepped over); contentType is data; messageDigest
- * is the digest of the content; messageType is 17 or 19; and only then the envelope, which is
- * decoded with the checks of scep_message_open().
- * Not checked, as there: who the signer is, and whether its certificate is good.
- * @param out the message, for scep_ra_decrypt() and the rules of renewal; no proof can be taken
+ * is the digest of the content; messageType is 17 or 19. The content is not looked into: anybody
+ * can sign one, so its CMS comes after the rules of renewal.
+ * Not checked, as with scep_message_open(): who the signer is, and whether its certificate is good.
+ * @param out the message, for the rules of renewal and scep_proof_open(); no proof can be taken
  *        out of it again. NULL with any error
  * @param proof bytes that are not believed; they must live as long as @a p
  * @return NULL, or
@@ -45,5 +45,14 @@ SCEP_API SCEP_MUST const scep_err *scep_proof_take(scep_proof *out, const scep_m
  */
 SCEP_API SCEP_MUST const scep_err *scep_proof_check(scep_message **out, const scep_proof *proof,
                                                     const scep_accept *accept, apr_pool_t *p);
+
+/**
+ * Read the envelope of a proof whose signer is known to be good, with the checks of
+ * scep_message_open().
+ * @param m of scep_proof_check(), once; afterwards for scep_ra_decrypt()
+ * @return NULL; BAD_REQUEST or BAD_ALG as scep_message_open(); INTERNAL: another message
+ */
+SCEP_API SCEP_MUST const scep_err *scep_proof_open(scep_message *m, const scep_accept *accept,
+                                                   apr_pool_t *p);
 
 #endif

@@ -77,6 +77,8 @@
       "Let a renewal ask for another subject or other alternative names than the certificate has") \
     X(RenewalWindow, NUMBER, ENDPOINT, "0", 0, 3650, "",                                           \
       "Days before a certificate's end in which it may be renewed; 0: any time")                   \
+    X(RenewalFrom, TEXT, ENDPOINT, "", 1, 1024, "",                                                \
+      "Other endpoints whose certificates may be renewed here, with spaces between")               \
     X(RenewalMinimumHash, WORD, ENDPOINT, "sha256", 0, 0, "sha1|sha256|sha384|sha512",             \
       "Weakest digest accepted in a renewal's signature, which is its only authentication")        \
     X(Approval, WORD, ENDPOINT, "off", 0, 0, "off|enrol|always",                                   \

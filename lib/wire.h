@@ -53,6 +53,8 @@ typedef enum scep_verb {
     SCEP_VERB_DONE              /* scep_wire_done */
 } scep_verb;
 
+/* clang-format off */
+
 /* A "NAME=VALUE" of an endpoint, as in settings.h. */
 #define SCEP_WIRE_SETTING(F) F(TEXT, name) F(TEXT, value)
 
@@ -67,11 +69,9 @@ typedef enum scep_verb {
  * respawn: 0 where the parent waits for READY or FAILED; otherwise it does not: scep-ca waits
  * respawn - 1 seconds before it loads anything, and logs and damps a failed start by itself.
  */
-#define SCEP_WIRE_CONFIGURE(F)                                                                     \
-    F(U32, worker_uid)                                                                             \
-    F(TEXT, user)                                                                                  \
-    F(BYTES, enrol_secret) F(BYTES, mint_secret) F(U32, timeout) F(U32, in_flight) F(U32, respawn) \
-        F(LIST, endpoints, endpoint)
+#define SCEP_WIRE_CONFIGURE(F)                                                     \
+    F(U32, worker_uid) F(TEXT, user) F(BYTES, enrol_secret) F(BYTES, mint_secret)  \
+    F(U32, timeout) F(U32, in_flight) F(U32, respawn) F(LIST, endpoints, endpoint)
 
 #define SCEP_WIRE_CERT(F) F(BYTES, der)
 
@@ -79,8 +79,9 @@ typedef enum scep_verb {
  * An RA as everybody may know it. authority: whose it is; role: scep_wire_role; chain: the issuing
  * CA first, the root last.
  */
-#define SCEP_WIRE_IDENTITY(F) \
-    F(TEXT, authority) F(U32, role) F(BYTES, sign_cert) F(BYTES, decrypt_cert) F(LIST, chain, cert)
+#define SCEP_WIRE_IDENTITY(F)                                                  \
+    F(TEXT, authority) F(U32, role) F(BYTES, sign_cert) F(BYTES, decrypt_cert) \
+    F(LIST, chain, cert)
 
 /* What everybody may know of an endpoint. identities: the current one first, then former ones,
  * the newest first, then those of the next CA, its current one first. */
@@ -103,42 +104,48 @@ typedef enum scep_verb {
  * authority: whose RA the request was enveloped to, which chooses between the CA and its successor
  * (RFC 8894 5.1); peer: the device's address, for the audit line and the limit of failures.
  */
-#define SCEP_WIRE_ENROL(F) \
-    F(TEXT, endpoint)      \
-    F(TEXT, authority) F(U32, message_type) F(BYTES, transaction_id) F(BYTES, csr) F(TEXT, peer)
+#define SCEP_WIRE_ENROL(F)                                                             \
+    F(TEXT, endpoint) F(TEXT, authority) F(U32, message_type) F(BYTES, transaction_id) \
+    F(BYTES, csr) F(TEXT, peer)
 
-/* A renewal: the members of a scep_proof (proof.h). */
-#define SCEP_WIRE_RENEW(F)                                                              \
-    F(TEXT, endpoint)                                                                   \
-    F(TEXT, authority) F(BYTES, signer) F(BYTES, attributes) F(BYTES, digest_algorithm) \
-        F(BYTES, signature_algorithm) F(BYTES, signature) F(BYTES, content) F(TEXT, peer)
+/* A renewal: the members of a scep_proof (proof.h). unanswerable: 1 where no certificate could be
+ * sent to the device, as its key is not RSA and its request has no challenge; scep-ca says so once
+ * the renewal is proved, lest anybody learn what an envelope holds. */
+#define SCEP_WIRE_RENEW(F)                                                       \
+    F(TEXT, endpoint) F(TEXT, authority) F(BYTES, signer) F(BYTES, attributes)   \
+    F(BYTES, digest_algorithm) F(BYTES, signature_algorithm) F(BYTES, signature) \
+    F(BYTES, content) F(U32, unanswerable) F(TEXT, peer)
 
 /* CertPoll. key_hash: SHA-256 of the signer's SubjectPublicKeyInfo (RFC 8894 3.3.3). */
-#define SCEP_WIRE_POLL(F) \
+#define SCEP_WIRE_POLL(F)                                                       \
     F(TEXT, endpoint) F(BYTES, transaction_id) F(BYTES, key_hash) F(TEXT, peer)
 
 /* GetCert and GetCRL. issuer: a Name, DER; serial: upper-case hex; signer: the certificate that
  * signed the request, DER. */
-#define SCEP_WIRE_FIND(F)                                                  \
-    F(TEXT, endpoint)                                                      \
-    F(U32, message_type) F(BYTES, issuer) F(TEXT, serial) F(BYTES, signer) \
-        F(BYTES, transaction_id) F(TEXT, peer)
+#define SCEP_WIRE_FIND(F)                                                                    \
+    F(TEXT, endpoint) F(U32, message_type) F(BYTES, issuer) F(TEXT, serial) F(BYTES, signer) \
+    F(BYTES, transaction_id) F(TEXT, peer)
 
 /*
  * status: scep_wire_status; code: a scep_code where refused; detail: for httpd's error log;
  * certificate: DER where issued or found; crl: DER where found; authority: who issued it;
  * generation: of the endpoint's identities now; retry: seconds, where code is TOO_OFTEN.
  */
-#define SCEP_WIRE_VERDICT(F)                                                            \
-    F(U32, status)                                                                      \
-    F(U32, code) F(TEXT, detail) F(BYTES, certificate) F(BYTES, crl) F(TEXT, authority) \
-        F(U64, generation) F(U32, retry)
+#define SCEP_WIRE_VERDICT(F)                                                        \
+    F(U32, status) F(U32, code) F(TEXT, detail) F(BYTES, certificate) F(BYTES, crl) \
+    F(TEXT, authority) F(U64, generation) F(U32, retry)
 
-#define SCEP_WIRE_MINT(F) F(TEXT, endpoint) F(TEXT, user) F(TEXT, peer)
+/* "DNS:a.example" and the like, as whoever asks writes it. */
+#define SCEP_WIRE_ALT_NAME(F) F(TEXT, text)
+
+/* subject, names, template_name: what the challenge shall be bound to; empty: not bound. */
+#define SCEP_WIRE_MINT(F)                                                                   \
+    F(TEXT, endpoint) F(TEXT, user) F(TEXT, peer) F(TEXT, subject) F(LIST, names, alt_name) \
+    F(TEXT, template_name)
 
 /* outcome: scep_wire_mint_outcome; expires: seconds since 1970; minutes: as configured; retry:
  * seconds, where it was too often. */
-#define SCEP_WIRE_MINTED(F) \
+#define SCEP_WIRE_MINTED(F)                                                          \
     F(U32, outcome) F(TEXT, challenge) F(U64, expires) F(U32, minutes) F(U32, retry)
 
 #define SCEP_WIRE_REFUSED(F) F(U32, code) F(TEXT, detail)
@@ -161,16 +168,14 @@ typedef enum scep_verb {
 #define SCEP_WIRE_SIGN_CRL(F) F(TEXT, authority) F(TEXT, by)
 
 /* Times in seconds since 1970, 0: not yet. state: pending, issued, denied, expired. */
-#define SCEP_WIRE_REQUEST(F)                                                               \
-    F(TEXT, id)                                                                            \
-    F(TEXT, endpoint) F(TEXT, authority) F(TEXT, template_name) F(TEXT, transaction_id)    \
-        F(U32, message_type) F(TEXT, subject) F(TEXT, peer) F(TEXT, state) F(TEXT, reason) \
-            F(TEXT, by) F(TEXT, serial) F(U64, created) F(U64, decided) F(U64, ends)
+#define SCEP_WIRE_REQUEST(F)                                                                   \
+    F(TEXT, id) F(TEXT, endpoint) F(TEXT, authority) F(TEXT, template_name)                    \
+    F(TEXT, transaction_id) F(U32, message_type) F(TEXT, subject) F(TEXT, peer) F(TEXT, state) \
+    F(TEXT, reason) F(TEXT, by) F(TEXT, serial) F(U64, created) F(U64, decided) F(U64, ends)
 
 #define SCEP_WIRE_CERTIFICATE(F)                                                                 \
-    F(TEXT, authority)                                                                           \
-    F(TEXT, serial) F(TEXT, subject) F(TEXT, template_name) F(TEXT, endpoint) F(U64, not_before) \
-        F(U64, not_after) F(U64, issued) F(U64, revoked) F(U32, reason)
+    F(TEXT, authority) F(TEXT, serial) F(TEXT, subject) F(TEXT, template_name) F(TEXT, endpoint) \
+    F(U64, not_before) F(U64, not_after) F(U64, issued) F(U64, revoked) F(U32, reason)
 
 /* after: for the next page; empty: this was the last. A page may be empty and not the last. */
 #define SCEP_WIRE_REQUEST_PAGE(F) F(LIST, requests, request) F(TEXT, after)
@@ -181,6 +186,8 @@ typedef enum scep_verb {
 
 /* text: one line for the operator; serial: of the certificate issued or revoked, else empty. */
 #define SCEP_WIRE_DONE(F) F(TEXT, text) F(TEXT, serial)
+
+/* clang-format on */
 
 typedef enum scep_wire_role {
     SCEP_ROLE_CURRENT = 1, /* what GetCACert gives */
@@ -221,6 +228,7 @@ typedef enum scep_wire_mint_outcome {
     X(poll, SCEP_WIRE_POLL)                         \
     X(find, SCEP_WIRE_FIND)                         \
     X(verdict, SCEP_WIRE_VERDICT)                   \
+    X(alt_name, SCEP_WIRE_ALT_NAME)                 \
     X(mint, SCEP_WIRE_MINT)                         \
     X(minted, SCEP_WIRE_MINTED)                     \
     X(refused, SCEP_WIRE_REFUSED)                   \

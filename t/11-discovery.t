@@ -16,12 +16,14 @@ my $s = SCEPTest->ready(
         strict => "SCEPMinimumHash sha256\nSCEPRenewal off\n",
         two    => "SCEPAuthority two\nSCEPMinimumHash sha256\nSCEPRenewal off\n",
         router => "SCEPCAIdentifiers \"Two=two.test Below=Inter.Test\"\n",
+        weak   => "SCEPAuthority weak\nSCEPEnforcePassword off\nSCEPCAIdentifiers \"Two=two.test\"\n",
         tls    => "SSLEngine on\nSSLCertificateFile \"work/tls.pem\"\nSSLCertificateKeyFile \"work/tls.key\"\n"));
 $s->expect_log('SCEP0022: NDES-17 BAD_ALG: ', 'SCEP0025: NDES-18 UNREADABLE: ', 'SCEP0026: NDES-29 CHALLENGE: ',
-    'SCEP0007: method get ');
+    'SCEP0027: NDES-29 CHALLENGE_ABSENT: ', 'SCEP0007: method get ');
 $s->allow_log(qr/\[ssl:warn\]/); # the certificate made here, no session cache, the build of mod_ssl
 my %dir = map { $_ => SCEPAuthority::make($s, $_) } qw(inter later);
 $dir{two} = SCEPAuthority::make($s, 'two', root => 0);
+SCEPAuthority::make($s, 'weak', lines => "next = two\n");
 SCEPAuthority::add_lines($s, 'default', 'next = later');
 SCEPAuthority::certificate($s->work('tls'), '/CN=tls.test', 'sign');
 {
@@ -186,6 +188,17 @@ failed($s->enrol(%via_router, challenge => 'x', digest => 'sha1', subject => 'CN
 issued($s->enrol(at => $at{router}, digest => 'sha1', subject => 'CN=own'), 'D-10: the section\'s own endpoint has its own');
 failed($s->enrol(via => $at{two}, send => $at{inter}, challenge => 'x', subject => 'CN=two'), 2,
     'R-063: without identifiers the RA of another endpoint is nobody\'s');
+
+# The other endpoint's CA is also the next one of this section, whose own endpoint asks for no challenge.
+my $chosen = $s->work('chosen');
+spew($chosen, at('weak', "$dll?operation=GetCACert&message=two")->{body});
+my %via_weak = (ca_ra => $chosen, send => $at{weak});
+failed($s->enrol(%via_weak, challenge => undef, subject => 'CN=two'), 2,
+    'D-10, S-04: what is enveloped to an identifier\'s RA is held to that endpoint\'s rules, even where its CA is the next one');
+issued($s->enrol(%via_weak, challenge => $s->mint(%{ $at{two} }), subject => 'CN=two'), 'D-10: and served by them');
+is(($s->query('SELECT endpoint FROM scep_certificate ORDER BY rowid DESC LIMIT 1'))[0]{endpoint}, 'two.test',
+    'D-10: as a request of that endpoint');
+issued($s->enrol(at => $at{weak}, challenge => undef, subject => 'CN=own'), 'D-10: the section\'s own endpoint asks for none');
 
 # ---- thumbprints: of the top of the chain, by which Apple compares
 

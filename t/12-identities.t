@@ -8,6 +8,7 @@ my @one_process = (server => "StartServers 1\nServerLimit 1\nThreadsPerChild 25\
 my $dll = '/certsrv/mscep/mscep.dll';
 my $s = SCEPTest->ready(
     @one_process,
+    modules => ['remoteip'],
     SCEPTest::hosts(
         plain   => "SCEPAuthority inter\n<Location \"/full\">\nSetHandler scep\nSCEPResponseChain full\n</Location>\n",
         apple   => "SCEPAuthority inter\nSCEPClientProfile apple\n",
@@ -17,6 +18,8 @@ my $s = SCEPTest->ready(
         own     => "SCEPAuthority inter\nSCEPClientProfile cisco\nSCEPResponseChain none\nSCEPRenewalByPKCSReq off\n",
         second  => "SCEPEndpoint cisco.test\n",
         few     => "SCEPFailedMax 3\n",
+        each    => "SCEPFailedMax 3\nSCEPRenewalByPKCSReq on\nRemoteIPHeader X-Device\n",
+        waits   => "SCEPFailedMax 3\nSCEPApproval enrol\n",
         quiet   => "SCEPFailInfoText off\n",
         mints   => "SCEPMintMax 3\n",
         open    => "SCEPEnforcePassword off\n",
@@ -105,6 +108,12 @@ my $count = $s->certificates;
 failed(enrol('open', key => undef, key_type => 'p256', challenge => undef), 0, 'R-092, Q-60: without one it is badAlg');
 is($s->certificates, $count, 'R-092: and nothing was issued that could not be delivered');
 issued(enrol('open', challenge => undef), 'an RSA client needs none there');
+$count = $s->certificates;
+for my $what ([], [data => 'nonsense']) {
+    failed($s->renew($ec, at => $at{plain}, @$what), 0, 'R-092, Q-60, S-15: nor can its renewal be answered, whatever is inside');
+}
+is($s->certificates, $count, 'R-092: and nothing was issued');
+is($s->renew($ec, at => $at{plain}, challenge => 'any')->{recipient}, 'password', 'R-092, Q-60: with a challenge its renewal is, by that password');
 
 # ---- what is said of a failure
 
@@ -130,6 +139,59 @@ my @junk = map { enrol('few', challenge => $kept, spoil => 'padding') } 1 .. 8;
 cmp_ok(scalar(grep { $_->{http}{status} == 429 } @junk), '>=', 4, 'S-15, S-27, S-45: so is what does not decrypt');
 failed($junk[0], 2, 'S-15: the first few are refused as ever');
 issued(enrol('few', challenge => $kept), 'S-27: a good request is served, with the same challenge');
+
+# Whatever a refusal is for, its signature is not to be had without end, nor an answer on what an
+# envelope holds. Each kind comes from an address of its own.
+my ($ec_key, $ec_cert) = map { $s->work("ec.$_") } qw(key pem);
+SCEPAuthority::openssl(qw(genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out), $ec_key);
+SCEPAuthority::openssl(qw(req -x509 -new -subj /CN=nobody -days 3 -key), $ec_key, '-out', $ec_cert);
+my %as_nobody = (type => 17, challenge => undef, signer => $ec_cert, signer_key => $ec_key);
+my $unsent = $s->build(via => $at{each}, subject => 'CN=unsent', challenge => 'unsent');
+my @limited = (
+    ['a RenewalReq of a self-signed EC certificate', 2, %as_nobody],
+    ['the same with an envelope that cannot be read', 2, %as_nobody, data => 'nonsense'],
+    ['a PKCSReq of another CA\'s certificate with an envelope that cannot be read', 2, %as_stranger, challenge => undef, data => 'nonsense'],
+    ['a RenewalReq of another CA\'s certificate', 2, %as_stranger, type => 17, challenge => undef],
+    ['an algorithm that is not accepted', 0, digest => 'md5', challenge => 'x'],
+    ['a service that is off', 2, type => 21, serial => '01', challenge => undef],
+    ['a CertPoll of what was never asked for', 4, poll => $unsent, key => undef, subject => undef, challenge => undef],
+    ['a name that is not acceptable', 2, subject => ''],
+);
+my $last = 0;
+
+sub from { return (at => { %{ $at{each} }, headers => ["X-Device: $_[0]"] }) }
+
+for my $case (@limited) {
+    my ($name, $fail_info, %o) = @$case;
+    my %from = from('192.0.2.' . ++$last);
+    my @answers = map { $s->enrol(key => $key, subject => 'CN=refused', %o, %from) } 1 .. 8;
+    failed($answers[0], $fail_info, "S-27: $name: refused as ever at first");
+    my @late = grep { $_->{http}{status} == 429 } @answers;
+    cmp_ok(scalar @late, '>=', 4, "S-15, S-27, S-45: $name: 429 beyond SCEPFailedMax");
+    is_deeply([grep { !($_->{http}{header}{'retry-after'} // '') || $_->{http}{body} =~ /^\x30/ } @late], [],
+        "S-27: $name: with Retry-After and without a signature");
+    issued($s->enrol(key => $key, subject => "CN=good $last", %from), "S-27: $name: a good request from that address is served");
+}
+my %nobody = map { my ($n, @data) = @$_; $n => $s->ask(%as_nobody, key => $key, subject => 'CN=x', @data, from("192.0.2.10$n")) }
+    [1], [2, data => 'nonsense'], [3, challenge => 'captured'];
+is(scalar(keys %{ { map { join(' ', @$_{qw(pki_status fail_info fail_info_text)}) => 1 } values %nobody } }), 1,
+    'S-15, S-16: whatever a nobody\'s RenewalReq with an EC key holds, the answer is one')
+    or diag(map { SCEPTest::describe($_) . "\n" } values %nobody);
+
+# Who has an IPv6 address has 2^64 of them.
+for my $case (['challenges', challenge => 'wrong'], ['envelopes', challenge => 'x', data => 'nonsense']) {
+    my ($name, %o) = @$case;
+    my $net = '2001:db8:' . ++$last;
+    my @answers = map { $s->enrol(key => $key, subject => 'CN=six', %o, from("${net}::$_:1")) } 1 .. 8;
+    cmp_ok(scalar(grep { $_->{http}{status} == 429 } @answers), '>=', 4, "S-27: wrong $name: an IPv6 network of 64 bits is one address");
+    failed($s->enrol(key => $key, subject => 'CN=six', %o, from("${net}:1::1:1")), 2, "S-27: wrong $name: and another is another");
+}
+
+my @polled = map { $s->poll({ request => $unsent }, at => $at{waits}) } 1 .. 8;
+cmp_ok(scalar(grep { $_->{http}{status} == 429 } @polled), '>=', 4, 'S-27: beyond SCEPFailedMax a CertPoll of nothing is 429');
+my $waits = enrol('waits');
+pending($waits, 'S-27: what waits for approval is no failure');
+pending($s->poll($waits, at => $at{waits}), "S-27: nor is asking after it: $_") for 1 .. 8;
 $s->expect_log('SCEP0035: NDES-31 TOO_OFTEN: ', 'SCEP0078: ');
 my @minted = map { $s->admin_page(%{ $at{mints} }) } 1 .. 5;
 is_deeply([map { $_->{status} } @minted], [200, 200, 200, 429, 429], 'S-27: beyond SCEPMintMax the challenge page is 429');

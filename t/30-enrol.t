@@ -261,7 +261,10 @@ $count = certificates();
 my @raced = $s->many([map { $s->request_bytes($_) } @race]);
 my @replies = map { $s->open_reply($race[$_], $raced[$_]) } 0 .. $#race;
 is(scalar(grep { $_->{serial} } @replies), 1, 'S-07: 40 requests with one challenge: one certificate');
-is(scalar(grep { ($_->{fail_info} // '') eq '2' && ($_->{fail_info_text} // '') =~ /0x80070490/i } @replies),
+# A process that has too many of them at once sends some away before anything is decided.
+$s->allow_log(qr/SCEP0030: NDES-31 UNAVAILABLE: \d+ threads of this process wait for scep-ca already/);
+is(scalar(grep { (($_->{fail_info} // '') eq '2' && ($_->{fail_info_text} // '') =~ /0x80070490/i)
+                || $_->{http}{status} == 503 } @replies),
     39, 'and 39 refusals');
 is(certificates(), $count + 1, 'one more in the inventory');
 

@@ -8,14 +8,15 @@ my $s = SCEPTest->ready(
     init => ['--ca-days', '20', '--ra-days', '10'],
     SCEPTest::hosts(
         plain  => '',
-        pkcs   => "SCEPRenewalByPKCSReq on\n",
-        names  => "SCEPDisableRenewalSubjectNameMatch on\n",
-        early  => "SCEPRenewalWindow 5\n",
-        within => "SCEPRenewalWindow 30\n",
-        never  => "SCEPRenewal off\n",
-        sha1   => "SCEPRenewalMinimumHash sha1\n"));
+        pkcs   => "SCEPRenewalByPKCSReq on\nSCEPRenewalFrom plain.test\n",
+        names  => "SCEPDisableRenewalSubjectNameMatch on\nSCEPRenewalFrom \"none.test plain.test\"\n",
+        early  => "SCEPRenewalWindow 5\nSCEPRenewalFrom plain.test\n",
+        within => "SCEPRenewalWindow 30\nSCEPRenewalFrom PLAIN.test\n",
+        never  => "SCEPRenewal off\nSCEPRenewalFrom plain.test\n",
+        other  => '',
+        sha1   => "SCEPRenewalMinimumHash sha1\nSCEPRenewalFrom plain.test\n"));
 $s->allow_log('SCEP\d{4}: NDES-');
-my %at = map { $_ => { at => $s->place($_) } } qw(plain pkcs names early within never sha1);
+my %at = map { $_ => { at => $s->place($_) } } qw(plain pkcs names early within never other sha1);
 
 my ($key, $new_key, $stranger) = map { $s->work("key$_.pem") } 1 .. 3;
 run(['openssl', 'genrsa', '-out', $_, '2048']) for $key, $new_key, $stranger;
@@ -136,6 +137,8 @@ my $lost = enrol('plain', subject => 'CN=lost');
 issued($lost, 'a certificate that gets lost');
 $s->revoke($lost, 'keyCompromise');
 failed(renew('plain', $lost), 2, 'R-106: a revoked certificate does not renew');
+$s->revoke($same, 'keyCompromise');
+failed($s->again($same), 2, 'R-118, S-23: the request whose certificate was revoked does not get another one');
 failed(renew('plain', $old, spoil => 'csr'), 2, 'R-109, R-164, S-11: nor does a CSR that its key did not sign');
 failed(renew('plain', $old, subject => 'CN=other,O=Office'), 2, 'R-108, S-09: nor one with another subject');
 failed(renew('plain', $old, subject => 'CN=device,O=Office,OU=Board'), 2, 'R-108, S-09: nor with one name more');
@@ -150,6 +153,9 @@ issued(signed_by('plain', make_cert($trusted, $trusted_key), $key), 'R-104: so d
 issued(renew('names', $old, subject => 'CN=other,O=Office'),
     'R-108: SCEPDisableRenewalSubjectNameMatch lets the subject change');
 issued(renew('names', $old, san => 'DNS:c.example', transaction_id => 'san'), 'R-108: and the alternative names');
+failed(renew('other', $old), 2, 'S-08: another endpoint of the same CA does not renew it');
+failed($s->again($new, %{ $at{other} }), 2, 'S-08, S-23: nor does it where the same request is sent to it');
+issued(signed_by('other', make_cert($own, $own_key), $key), 'S-08: one that no endpoint issued it does');
 failed(renew('early', $old), 2, 'R-107: SCEPRenewalWindow 5 refuses what ends in 20 days');
 issued(renew('within', $old), 'R-107: SCEPRenewalWindow 30 does not');
 failed(renew('never', $old), 2, 'R-024: SCEPRenewal off refuses renewals');

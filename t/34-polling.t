@@ -4,8 +4,8 @@ use SCEPTest;
 
 my $s = SCEPTest->up(SCEPTest::hosts(
     plain  => '',
-    wait   => "SCEPApproval enrol\n",
-    always => "SCEPApproval always\n",
+    wait   => "SCEPApproval enrol\nSCEPRenewalFrom plain.test\n",
+    always => "SCEPApproval always\nSCEPRenewalFrom plain.test\n",
     few    => "SCEPApproval enrol\nSCEPPendingMax 2\n"));
 $s->allow_log('SCEP\d{4}: NDES-');
 my %at = map { $_ => { at => $s->place($_) } } qw(plain wait always few);
@@ -135,7 +135,7 @@ is($s->certificates, $count + 2, 'R-113: a denied request has no certificate');
 
 $s->revoke($got, 'superseded');
 my $late = $s->again($asked, %{ $at{wait} });
-ok(!defined $late->{serial}, 'R-118: the PKCSReq of a revoked certificate does not get it again') or diag(SCEPTest::describe($late));
+failed($late, 2, 'R-118, S-23: the PKCSReq of a revoked certificate gets neither it nor another one');
 $late = poll('wait', $asked);
 ok(!defined $late->{serial}, 'R-118: nor does CertPoll') or diag(SCEPTest::describe($late));
 isnt($s->scepctl('revoke', $got->{serial}, '--reason', 'mood')->{status}, 0, 'R-118: a reason is one of RFC 5280');
@@ -155,6 +155,15 @@ issued($renewed, 'R-113: and is issued after approval');
 is($renewed->{key_matches}, 1, 'R-113: for its new key');
 is_deeply([$s->faults($renewed, via => $at{always}{at}, csr => slurp("$renewal->{request}{base}.csr"))], [],
     'R-090, R-113: encrypted to the old certificate');
+
+my $vain = $s->renew($more, %{ $at{always} }, key => $third_key, transaction_id => 'vain');
+pending($vain, 'R-087, R-100: another renewal waits');
+$s->revoke($more, 'keyCompromise');
+my $tried = $s->scepctl('approve', $s->waiting($vain)->{id});
+isnt($tried->{status}, 0, 'R-106, S-08: it cannot be approved after its old certificate was revoked');
+like($tried->{output}, qr/is revoked/, 'R-106: the operator reads why');
+$s->deny($vain, 'its certificate was revoked');
+failed(poll('always', $vain), 2, 'R-106, R-113: it can be denied');
 
 # ---- too many
 

@@ -28,13 +28,15 @@ static void check(const scep_proof *proof, const scep_message *from, apr_pool_t 
     if (!m)
         return;
     FIXTURE_MUST(m->message_type == SCEP_RENEWAL_REQ || m->message_type == SCEP_PKCS_REQ);
-    FIXTURE_MUST(m->signer && m->signer_key && m->digest && m->cipher && m->recipient);
+    FIXTURE_MUST(m->signer && m->signer_key && m->digest && !m->envelope);
     FIXTURE_MUST(m->transaction_id.len >= 1 && m->transaction_id.len <= 255);
     if (from)
         FIXTURE_MUST(m->message_type == from->message_type && m->self_signed == from->self_signed &&
                      m->digest == from->digest && X509_cmp(m->signer, from->signer) == 0 &&
                      scep_bytes_equal(m->transaction_id, from->transaction_id) &&
                      scep_bytes_equal(m->sender_nonce, from->sender_nonce));
+    err = scep_proof_open(m, &accept_any, p);
+    FIXTURE_MUST(err ? !from : m->envelope && m->cipher && m->recipient);
 }
 
 static void check_message(scep_bytes der, apr_pool_t *p)

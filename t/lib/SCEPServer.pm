@@ -71,6 +71,7 @@ sub random_hex {
 # key; connector, ca_user: lines to use instead of the usual, '' for none; server: text at server
 # level; host: text within the usual virtual host; hosts: text instead of it; admin: text instead
 # of the usual guard of the challenge page. @PORT@, @PORT2@, … and @DIR@ are replaced in all of it.
+# The usual virtual host has room for many failures.
 sub new {
     my ($class, %o) = @_;
     my $self = bless {%o, owner => $$, mpm => $o{mpm} // 'event'}, $class;
@@ -181,6 +182,7 @@ sub configuration {
 <VirtualHost 127.0.0.1:\@PORT\@>
 ServerName scep.test
 SCEPEngine on
+SCEPFailedMax 100000
 @{[ $self->{admin} // guard('/certsrv/mscep_admin') ]}
 @{[ $self->{host} // '' ]}
 </VirtualHost>

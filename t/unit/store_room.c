@@ -226,6 +226,7 @@ transaction *room_request(const char *endpoint, const char *id, char key, char c
                                  (scep_bytes){ key_hash, sizeof(key_hash) }, csr ? &facts : NULL,
                                  room_pool),
                 SCEP_OK);
+    t->challenged = csr != 0;
     return t;
 }
 

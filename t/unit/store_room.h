@@ -75,7 +75,8 @@ const scep_err *room_put_one(const char *serial, apr_pool_t *p);
 void room_expect_rows(apr_int64_t rows);
 bool room_has(const char *serial);
 
-/** A request, as far as its identity goes: @a key and @a csr fill the hashes. */
+/** A request, as far as its identity goes: @a key and @a csr fill the hashes; a
+ *  challenge is used for it. */
 transaction *room_request(const char *endpoint, const char *id, char key, char csr);
 
 /** From ROOM_START, for an hour; its key is nobody else's. */
@@ -98,7 +99,8 @@ Suite *transaction_suite(void);
 Suite *inventory_suite(void);
 Suite *reservation_suite(void);
 
-/** A request, as far as its identity goes: @a key and @a csr fill the hashes. */
+/** A request, as far as its identity goes: @a key and @a csr fill the hashes; a
+ *  challenge is used for it. */
 transaction *room_request(const char *endpoint, const char *id, char key, char csr);
 
 /** From ROOM_START, for an hour; its key is nobody else's. */

@@ -221,7 +221,7 @@ static const scep_err *find(scep_ca_client *client)
 
 static const scep_err *mint(scep_ca_client *client)
 {
-    scep_wire_mint request = { "e", "admin", "127.0.0.1" };
+    scep_wire_mint request = { .endpoint = "e", .user = "admin" };
     scep_wire_minted minted = { 0 };
     const scep_err *err = scep_ca_client_mint(&minted, client, &request, p);
 

@@ -14,6 +14,7 @@
 
 static const store_key key = { "0123456789abcdef0123456789abcdef" };
 static const challenge_limits limits = { .max = 5, .minutes = 60, .length = 8 };
+static challenge_order order = { .user = "admin", .peer = "127.0.0.1" };
 
 /* NULL: the endpoint is full */
 static const char *mint(const char *endpoint, const challenge_limits *within)
@@ -21,9 +22,9 @@ static const char *mint(const char *endpoint, const challenge_limits *within)
     apr_int64_t expires = 0;
     const char *challenge;
 
-    room_expect(challenge_mint(&challenge, &expires, room_store, &key, endpoint, within, "admin",
-                               "127.0.0.1", room_pool),
-                SCEP_OK);
+    room_expect(
+        challenge_mint(&challenge, &expires, room_store, &key, endpoint, within, &order, room_pool),
+        SCEP_OK);
     if (challenge)
         ck_assert_int_eq(expires, apr_time_sec(scep_now()) + 60 * within->minutes);
     return challenge;
@@ -33,13 +34,14 @@ typedef struct use_job {
     const char *endpoint;
     const char *hash;
     bool good;
+    policy_binding bound;
 } use_job;
 
 static const scep_err *check_in_store(store_tx *tx, void *baton)
 {
     use_job *j = baton;
 
-    return challenge_check(tx, j->endpoint, j->hash, &j->good);
+    return challenge_check(tx, j->endpoint, j->hash, &j->good, &j->bound);
 }
 
 static const scep_err *use_in_store(store_tx *tx, void *baton)
@@ -208,6 +210,34 @@ START_TEST(R_161_an_expired_challenge_is_no_good)
 }
 END_TEST
 
+START_TEST(S_04_a_challenge_is_kept_with_what_it_is_bound_to)
+{
+    const policy_binding device = { "CN=a,O=b", "DNS:a.example\nIP:192.0.2.1", "T" };
+    use_job j;
+
+    order.bound = device;
+    j = job_of("e", mint("e", &limits));
+    order.bound = (policy_binding){ 0 };
+    room_expect(store_run(room_store, check_in_store, &j, room_pool), SCEP_OK);
+    ck_assert(j.good);
+    ck_assert_str_eq(j.bound.subject, device.subject);
+    ck_assert_str_eq(j.bound.names, device.names);
+    ck_assert_str_eq(j.bound.template_name, device.template_name);
+    /* and what is not bound, or no good, is bound to nothing */
+    j.hash = job_of("e", mint("e", &limits)).hash;
+    room_expect(store_run(room_store, check_in_store, &j, room_pool), SCEP_OK);
+    ck_assert(j.good);
+    ck_assert_str_eq(j.bound.subject, "");
+    ck_assert_str_eq(j.bound.names, "");
+    ck_assert_str_eq(j.bound.template_name, "");
+    j.hash = "unknown";
+    j.bound = device;
+    room_expect(store_run(room_store, check_in_store, &j, room_pool), SCEP_OK);
+    ck_assert(!j.good);
+    ck_assert_ptr_null(j.bound.subject);
+}
+END_TEST
+
 START_TEST(a_full_endpoint_mints_nothing_until_one_is_used)
 {
     const char *first = mint("e", &limits);
@@ -287,11 +317,11 @@ static void *APR_THREAD_FUNC use_it(apr_thread_t *thread, void *data)
 
 static void *APR_THREAD_FUNC mint_one(apr_thread_t *thread, void *data)
 {
+    const challenge_order nobody = { 0 };
     member *m = data;
     apr_int64_t expires;
 
-    m->err =
-        challenge_mint(&m->minted, &expires, m->store, &key, "e", &limits, NULL, NULL, m->pool);
+    m->err = challenge_mint(&m->minted, &expires, m->store, &key, "e", &limits, &nobody, m->pool);
     return NULL;
 }
 
@@ -357,6 +387,7 @@ static Suite *challenge_suite(void)
     tcase_add_test(cases, a_minted_challenge_is_good_for_its_endpoint_only);
     tcase_add_test(cases, R_161_a_challenge_is_good_once);
     tcase_add_test(cases, R_161_an_expired_challenge_is_no_good);
+    tcase_add_test(cases, S_04_a_challenge_is_kept_with_what_it_is_bound_to);
     tcase_add_test(cases, a_full_endpoint_mints_nothing_until_one_is_used);
     tcase_add_test(cases, expired_ones_make_room);
     tcase_add_test(cases, a_mint_removes_a_hundred_at_most);

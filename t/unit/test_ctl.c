@@ -147,7 +147,7 @@ END_TEST
 
 START_TEST(a_verb_of_workers_is_refused)
 {
-    const scep_wire_mint mint = { "devices", "root", "127.0.0.1" };
+    const scep_wire_mint mint = { .endpoint = "devices", .user = "root" };
     scep_wire_refused refused;
     int fd = connected();
 

@@ -158,7 +158,6 @@ START_TEST(an_ra_that_has_time_left_is_left_alone)
 }
 END_TEST
 
-/* The whole life: two nodes, one store. */
 START_TEST(Q_37_one_node_makes_the_next_ra_and_the_former_opens_until_its_end)
 {
     scep_ra *first = first_ra(-345 * DAY, 20 * DAY);
@@ -196,6 +195,20 @@ START_TEST(Q_37_one_node_makes_the_next_ra_and_the_former_opens_until_its_end)
     ck_assert_int_eq(asked, 4);
     ck_assert_int_eq(identities_now(b)->n, 2);
     ck_assert_int_eq(X509_cmp(identities_now(b)->ra[1]->sign.cert, both->ra[0]->sign.cert), 0);
+}
+END_TEST
+
+START_TEST(a_look_takes_up_another_nodes_ra_and_makes_none)
+{
+    scep_ra *first = first_ra(-345 * DAY, 20 * DAY);
+    identities_keeper *a = keeper(first), *b = keeper(first);
+
+    OK(identities_look(b, room_store, &our_key, room_pool));
+    ck_assert_int_eq(asked, 0);
+    OK(keep(a));
+    OK(identities_look(b, room_store, &our_key, room_pool));
+    expect_same(identities_now(a), identities_now(b));
+    ck_assert_int_eq(identities_now(b)->n, 2);
 }
 END_TEST
 
@@ -557,6 +570,7 @@ static Suite *identities_suite(void)
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, an_ra_that_has_time_left_is_left_alone);
     tcase_add_test(cases, Q_37_one_node_makes_the_next_ra_and_the_former_opens_until_its_end);
+    tcase_add_test(cases, a_look_takes_up_another_nodes_ra_and_makes_none);
     tcase_add_test(cases, Q_73_Q_76_R_160_a_new_ra_is_a_pair_as_clients_know_it);
     tcase_add_loop_test(cases, an_ra_is_renewed_in_time, 0, (int)(sizeof(times) / sizeof(*times)));
     tcase_add_test(cases, an_ra_that_ended_is_followed_at_the_start);

@@ -181,8 +181,31 @@ START_TEST(S_27_threads_together_get_as_many_as_one)
 }
 END_TEST
 
+static const struct {
+    const char *ip, *key;
+} addresses[] = {
+    { "192.0.2.1", "192.0.2.1" },
+    { "::ffff:192.0.2.1", "192.0.2.1" },
+    { "::FFFF:c000:201", "192.0.2.1" },
+    { "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64" },
+    { "2001:0DB8:1:2::", "2001:db8:1:2::/64" },
+    { "2001:db8:1:3::6", "2001:db8:1:3::/64" },
+    { "2001:db8::1", "2001:db8::/64" },
+    { "::1", "::/64" },
+    { "fe80::1%eth0", "fe80::1%eth0" },
+    { "unix:/socket", "unix:/socket" },
+    { "", "" },
+};
+
+START_TEST(S_27_an_ipv6_network_of_64_bits_is_one_address)
+{
+    ck_assert_str_eq(scep_limit_address(addresses[_i].ip, p), addresses[_i].key);
+}
+END_TEST
+
 static void add_tests(TCase *cases)
 {
+    tcase_add_loop_test(cases, S_27_an_ipv6_network_of_64_bits_is_one_address, 0, ROWS(addresses));
     tcase_add_loop_test(cases, S_27_as_many_as_the_limit_are_within_it_and_one_more_is_not, 0,
                         ROWS(rates));
     tcase_add_test(cases, S_27_the_wait_is_that_of_one_more_event);

@@ -192,6 +192,33 @@ static const scep_err *submit_overtaken(connector_answer *out, connector *self,
     return real_submit(out, self, template, csr, pool);
 }
 
+/* What stood for a challenge when the request came may be worth nothing when it is decided. */
+START_TEST(R_106_S_08_a_renewal_whose_certificate_was_revoked_meanwhile_cannot_be_approved)
+{
+    const fixture_request first = { .challenge = office_room_mint(o, "devices", p) };
+    scep_wire_verdict v = office_room_enrol(o, "devices", "0", fixture_csr(&first, p), p);
+    X509 *old = cert_of(&v);
+    const fixture_request r = { .message_type = "17",
+                                .transaction_id = "1",
+                                .signer = old,
+                                .signer_key = fixture_key(0),
+                                .key = fixture_key(2) };
+    const scep_err *err;
+    const char *id;
+
+    assert_pending(office_room_renew(o, "always", &r, p));
+    id = office_room_waiting(o, "1", p);
+    assert_ok(office_room_revoke(o, scep_cert_serial(old, p), p));
+    err = office_room_decide(o, id, true, p);
+    assert_code(SCEP_REFUSED, err);
+    ck_assert_ptr_nonnull(strstr(err->detail, "is revoked"));
+    assert_pending(office_room_poll(o, "always", "1", fixture_key(0), p));
+    ck_assert_int_eq(office_room_count(o, p), 1);
+    assert_ok(office_room_decide(o, id, false, p));
+    assert_refused(office_room_poll(o, "always", "1", fixture_key(0), p), SCEP_REFUSED);
+}
+END_TEST
+
 START_TEST(a_CA_that_fails_leaves_the_request_waiting)
 {
     const char *id;
@@ -518,6 +545,8 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, R_113_what_was_denied_stays_denied);
     tcase_add_test(cases, R_115_a_new_transaction_of_the_same_device_waits_beside_the_old_one);
     tcase_add_test(cases, R_119_S_22_another_key_gets_no_place_in_a_transaction_that_waits);
+    tcase_add_test(cases,
+                   R_106_S_08_a_renewal_whose_certificate_was_revoked_meanwhile_cannot_be_approved);
     tcase_add_test(cases, a_CA_that_fails_leaves_the_request_waiting);
     tcase_add_test(cases, R_119_S_22_for_another_keys_transaction_no_CA_is_asked);
     tcase_add_test(cases, where_somebody_else_decided_meanwhile_the_certificate_never_leaves);

@@ -95,8 +95,9 @@ START_TEST(R_118_a_revoked_certificate_is_no_answer_any_more)
 
     assert_ok(office_room_revoke(o, scep_cert_serial(cert_of(&v), p), p));
     assert_refused(office_room_poll(o, "devices", "1", fixture_key(0), p), SCEP_BAD_CERT_ID);
-    /* S-23: a new transaction, and its challenge is used up */
-    assert_refused(office_room_enrol(o, "devices", "1", csr, p), SCEP_CHALLENGE);
+    /* S-23: its request gets no other one, and its challenge is used up */
+    assert_refused(office_room_enrol(o, "devices", "1", csr, p), SCEP_REFUSED);
+    assert_refused(office_room_enrol(o, "devices", "2", csr, p), SCEP_CHALLENGE);
 }
 END_TEST
 
@@ -253,6 +254,31 @@ START_TEST(R_132_R_133_R_134_the_newest_CRL_is_found)
 }
 END_TEST
 
+static const scep_err *put_large_crl(store_tx *tx, void *baton)
+{
+    const size_t len = 2u << 20;
+    const store_crl crl = { .authority = "default",
+                            .number = 1,
+                            .der = { apr_pcalloc(store_tx_pool(tx), len), len } };
+    bool done;
+
+    SCEP_TRY(store_crl_put(tx, &crl, &done));
+    return done ? NULL : scep_fail(store_tx_pool(tx), INTERNAL, "not recorded");
+}
+
+START_TEST(R_133_a_CRL_that_no_answer_holds_is_where_crl_url_says)
+{
+    scep_wire_verdict mine = enrol("devices", "", "1"), v;
+    X509 *me = cert_of(&mine);
+
+    assert_ok(store_run(o->store, put_large_crl, NULL, p));
+    v = ask("manual", SCEP_GET_CRL, ca_name(), scep_cert_serial(me, p), me);
+    assert_refused(v, SCEP_BAD_REQUEST);
+    ck_assert_ptr_nonnull(strstr(v.detail, "crl_url"));
+    ck_assert_uint_lt(scep_wire_put_verdict(SCEP_VERB_VERDICT, &v, p).len, SCEP_WIRE_MAX);
+}
+END_TEST
+
 START_TEST(R_135_Q_79_a_CRL_is_asked_for_by_a_device_or_by_the_CAs_own_certificate)
 {
     scep_wire_verdict v = enrol("devices", "", "1");
@@ -287,17 +313,19 @@ START_TEST(R_135_Q_79_the_certificate_of_an_intermediate_CA_names_the_CA_above)
     X509 *below = scep_X509(p, X509_dup(ca));
     X509_NAME *root = scep_X509_NAME(p, X509_NAME_new());
     const char *serial = scep_cert_serial(ca, p);
+    STACK_OF(X509) *chain = APR_ARRAY_IDX(o->authorities, 0, office_authority *)->connector->chain;
 
     assert_ok(office_sign_crl(&(scep_wire_done){ 0 }, o,
                               &(const scep_wire_sign_crl){ .authority = "default", .by = "" }, NULL,
                               NULL, p));
     fixture_set_name(root, "CN=Root");
     FIXTURE_MUST(below && X509_set_issuer_name(below, root));
-    sk_X509_set(APR_ARRAY_IDX(o->authorities, 0, office_authority *)->connector->chain, 0, below);
+    sk_X509_set(chain, 0, below);
     v = ask("manual", SCEP_GET_CRL, root, serial, me);
     crl_of(&v);
     assert_refused(ask("manual", SCEP_GET_CRL, root, "0123", me), SCEP_BAD_CERT_ID);
     assert_refused(ask("manual", SCEP_GET_CERT, root, serial, me), SCEP_BAD_CERT_ID);
+    sk_X509_set(chain, 0, ca); /* whose owner frees it */
 }
 END_TEST
 
@@ -376,6 +404,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, R_136_S_26_only_a_good_certificate_of_the_CA_may_ask);
     tcase_add_test(cases, R_135_S_26_it_is_off_unless_switched_on);
     tcase_add_test(cases, R_132_R_133_R_134_the_newest_CRL_is_found);
+    tcase_add_test(cases, R_133_a_CRL_that_no_answer_holds_is_where_crl_url_says);
     tcase_add_test(cases, R_135_Q_79_a_CRL_is_asked_for_by_a_device_or_by_the_CAs_own_certificate);
     tcase_add_test(cases, R_135_Q_79_the_certificate_of_an_intermediate_CA_names_the_CA_above);
     tcase_add_test(cases, workers_learn_the_RAs_of_the_CA_and_of_its_successor);

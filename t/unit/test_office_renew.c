@@ -345,7 +345,7 @@ END_TEST
 
 START_TEST(R_166_S_18_a_renewal_is_signed_with_SHA_256_or_better)
 {
-    X509 *old = enrolled_at("loose", 0);
+    X509 *old = enrolled();
     const struct {
         const char *endpoint;
         const EVP_MD *digest;

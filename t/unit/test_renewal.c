@@ -15,6 +15,7 @@
 
 static renewal_trust trust;
 static renewal_facts facts;
+static const renewal_place here = { "e", "" };
 
 static void up(void)
 {
@@ -40,7 +41,7 @@ static X509 *device(uint32_t usage)
 
 static const scep_err *check(X509 *old)
 {
-    return renewal_check(&facts, old, &trust, room_store, room_pool);
+    return renewal_check(&facts, old, &trust, &here, room_store, room_pool);
 }
 
 static void expect(const char *what, const scep_err *err, scep_code code, const char *says)
@@ -88,7 +89,7 @@ START_TEST(R_105_R_106_S_08_D_02_who_is_no_good_holder_is_refused)
         const char *name;
         X509 *signer;
         const char *says;
-    } rows[8];
+    } rows[9];
     int n = 0;
 
     impostor = in_the_cas_name(foreigner);
@@ -109,6 +110,8 @@ START_TEST(R_105_R_106_S_08_D_02_who_is_no_good_holder_is_refused)
     ROW("an extension twice",
         with(with(device(0), NID_ext_key_usage, "clientAuth"), NID_ext_key_usage, "clientAuth"),
         "cannot be read");
+    ROW("S-08 a certificate request agent, as every RA is",
+        with(device(0), NID_ext_key_usage, "clientAuth,1.3.6.1.4.1.311.20.2.1"), "an RA's");
 #undef ROW
     for (int i = 0; i < n; i++)
         expect(rows[i].name, check(rows[i].signer), SCEP_REFUSED, rows[i].says);
@@ -229,6 +232,79 @@ START_TEST(R_106_S_08_what_was_revoked_here_is_refused)
 }
 END_TEST
 
+/* (r, n - s) is as good an ECDSA signature as (r, s). */
+static X509 *with_the_other_signature(X509 *cert)
+{
+    X509 *twin = scep_X509(room_pool, X509_dup(cert));
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    const ASN1_BIT_STRING *was;
+    const unsigned char *at;
+    unsigned char *der = NULL;
+    ECDSA_SIG *signature;
+    BIGNUM *r, *s;
+    int len;
+
+    X509_get0_signature(&was, NULL, twin);
+    at = ASN1_STRING_get0_data(was);
+    signature = d2i_ECDSA_SIG(NULL, &at, ASN1_STRING_length(was));
+    FIXTURE_MUST(group && signature);
+    r = BN_dup(ECDSA_SIG_get0_r(signature));
+    s = BN_new();
+    FIXTURE_MUST(r && s && BN_sub(s, EC_GROUP_get0_order(group), ECDSA_SIG_get0_s(signature)) &&
+                 ECDSA_SIG_set0(signature, r, s));
+    len = i2d_ECDSA_SIG(signature, &der);
+    FIXTURE_MUST(len > 0 && ASN1_STRING_set((ASN1_STRING *)(uintptr_t)was, der, len));
+    OPENSSL_free(der);
+    ECDSA_SIG_free(signature);
+    EC_GROUP_free(group);
+    return twin;
+}
+
+START_TEST(S_08_a_revoked_certificate_stays_so_with_the_other_signature_of_its_CA)
+{
+    EVP_PKEY *key = fixture_key_make(0, "P-256", room_pool);
+    X509 *ca = fixture_cert("CN=Elliptic CA", key, NULL, NULL, true, 0, room_pool);
+    X509 *old = fixture_cert("CN=device", fixture_key(1), ca, key, false, 0, room_pool);
+    X509 *twin = with_the_other_signature(old);
+
+    ck_assert_int_gt(sk_X509_push(trust.issuers, ca), 0);
+    ck_assert_int_eq(X509_verify(twin, key), 1);
+    ck_assert_int_ne(X509_cmp(twin, old), 0);
+    put(old, old);
+    expect("good", check(twin), SCEP_OK, NULL);
+    ck_assert(facts.known);
+    ck_assert_ptr_null(
+        store_run(room_store, revoke_in_store, scep_cert_serial(old, room_pool), room_pool));
+    expect("revoked", check(twin), SCEP_REFUSED, "is revoked");
+}
+END_TEST
+
+START_TEST(S_08_a_certificate_is_renewed_at_its_own_endpoint_or_where_that_is_named)
+{
+    static const struct {
+        renewal_place place;
+        bool good;
+    } rows[] = {
+        { { "e", "" }, true },   { { "E", "" }, true },       { { "f", "" }, false },
+        { { "f", "e" }, true },  { { "f", "d E\tg" }, true }, { { "f", " ee e2 2e " }, false },
+        { { "ee", "" }, false }, { { "f", "d  e" }, true },
+    };
+    X509 *old = device(0);
+
+    for (int i = 0; i < ROWS(rows); i++)
+        expect("unknown", renewal_check(&facts, old, &trust, &rows[i].place, room_store, room_pool),
+               SCEP_OK, NULL);
+    put(old, old);
+    for (int i = 0; i < ROWS(rows); i++)
+        expect(apr_pstrcat(room_pool, rows[i].place.endpoint, ": ", rows[i].place.from, NULL),
+               renewal_check(&facts, old, &trust, &rows[i].place, room_store, room_pool),
+               rows[i].good ? SCEP_OK : SCEP_REFUSED,
+               rows[i].good ? NULL : "is of endpoint e, which SCEPRenewalFrom of endpoint ");
+    expect("nothing is renewed", renewal_check(&facts, old, &trust, NULL, room_store, room_pool),
+           SCEP_OK, NULL);
+}
+END_TEST
+
 /* A CRL that cannot be had is no permission; for what is in the inventory none is needed. */
 START_TEST(R_106_S_02_where_revocation_cannot_be_known_nothing_is_decided)
 {
@@ -263,6 +339,8 @@ static Suite *renewal_suite(void)
     tcase_add_test(
         cases, S_08_another_certificate_of_the_same_serial_number_is_not_the_one_of_the_inventory);
     tcase_add_test(cases, R_106_S_08_what_was_revoked_here_is_refused);
+    tcase_add_test(cases, S_08_a_revoked_certificate_stays_so_with_the_other_signature_of_its_CA);
+    tcase_add_test(cases, S_08_a_certificate_is_renewed_at_its_own_endpoint_or_where_that_is_named);
     tcase_add_test(cases, R_106_S_02_where_revocation_cannot_be_known_nothing_is_decided);
     tcase_add_test(cases, without_a_store_nothing_is_decided);
     suite_add_tcase(suite, cases);

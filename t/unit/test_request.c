@@ -1,5 +1,6 @@
 /* The queue of requests that wait for an administrator. */
 #include "request.h"
+#include "certs.h"
 #include "clock.h"
 #include "inventory.h"
 #include "store_room.h"
@@ -22,6 +23,7 @@ static void at(apr_int64_t seconds)
 typedef struct pend_job {
     transaction *t;
     const char *peer;
+    const X509 *old;
     const request_limits *limits;
     const char *id;
     bool done;
@@ -37,7 +39,8 @@ static const scep_err *pend_in_store(store_tx *tx, void *baton)
                                   .subject = "CN=device",
                                   .transaction_id = scep_bytes_of("id\n"),
                                   .message_type = 19,
-                                  .csr = &csr };
+                                  .csr = &csr,
+                                  .old = j->old };
 
     return request_pend(tx, j->t, &facts, j->limits, &j->id, &j->done);
 }
@@ -185,6 +188,35 @@ START_TEST(a_proven_renewal_waits_and_is_decided_beside_another_keys_transaction
     ck_assert_str_eq(room_poll("e", "id", 'k').request, first);
     room_expect(decide(first, NULL), SCEP_OK);
     ck_assert_int_eq(room_poll("e", "id", 'k').state, TRANSACTION_DENIED);
+}
+END_TEST
+
+/* A renewal waits with the certificate that stands for it, and binds no transactionID. */
+START_TEST(S_08_S_22_S_23_a_renewal_that_waits_keeps_its_old_certificate)
+{
+    X509 *old = room_certificate(1);
+    pend_job j = {
+        .t = room_request("e", "id", 'x', 'c'), .peer = "192.0.2.1", .old = old, .limits = &limits
+    };
+    transaction_answer answer;
+    transaction *again;
+    scep_bytes der;
+
+    j.t->proven = true;
+    j.t->challenged = false;
+    room_expect(store_run(room_store, pend_in_store, &j, room_pool), SCEP_OK);
+    room_expect(scep_cert_der(&der, old, room_pool), SCEP_OK);
+    ck_assert(scep_bytes_equal(row_of(j.id)->old, der));
+    ck_assert(!row_of(j.id)->challenged);
+    ck_assert_uint_eq(row_of(pend("di", 'k', 'c'))->old.len, 0);
+
+    room_expect(decide(j.id, room_certificate(2)), SCEP_OK);
+    ck_assert_ptr_nonnull(pend("id", 'k', 'c')); /* nobody's transactionID */
+    at(1800);
+    again = room_request("e", "id", 'x', 'c');
+    again->proven = true;
+    room_expect(room_find(again, &answer), SCEP_OK);
+    ck_assert_int_eq(answer.state, TRANSACTION_ISSUED); /* S-23: half of its life is over */
 }
 END_TEST
 
@@ -485,6 +517,7 @@ static Suite *request_suite(void)
     tcase_add_test(cases, R_115_a_new_transaction_id_waits_beside_the_former_one);
     tcase_add_test(cases, R_119_the_transaction_id_of_one_that_waits_belongs_to_its_key);
     tcase_add_test(cases, a_proven_renewal_waits_and_is_decided_beside_another_keys_transaction);
+    tcase_add_test(cases, S_08_S_22_S_23_a_renewal_that_waits_keeps_its_old_certificate);
     tcase_add_test(cases, R_113_R_114_a_poll_after_approval_gives_the_certificate_again_and_again);
     tcase_add_test(cases, R_118_what_was_approved_has_the_times_of_its_certificate);
     tcase_add_test(cases, R_113_a_denial_is_remembered_as_long_as_the_request_would_have_waited);

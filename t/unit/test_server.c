@@ -182,7 +182,7 @@ static const scep_verb verdict_verbs[] = { SCEP_VERB_ENROL, SCEP_VERB_RENEW, SCE
 
 static scep_bytes mint_frame(void)
 {
-    return scep_wire_put_mint(SCEP_VERB_MINT, &(scep_wire_mint){ "none", "user", "::1" }, p);
+    return scep_wire_put_mint(SCEP_VERB_MINT, &(scep_wire_mint){ .endpoint = "none", .user = "user" }, p);
 }
 
 static int welcomed(void)

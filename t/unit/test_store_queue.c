@@ -21,6 +21,8 @@ static store_request request(const char *id, const char *key, const char *peer, 
                             .peer = peer,
                             .message_type = 19,
                             .csr = scep_bytes_of("csr"),
+                            .old = scep_bytes_of("old"),
+                            .challenged = true,
                             .state = "pending",
                             .created = 1,
                             .ends = ends };
@@ -67,6 +69,8 @@ static const scep_err *request_words(store_tx *tx, void *baton)
     ck_assert_int_eq(found->message_type, 19);
     ck_assert_int_eq(found->decided, 0);
     ck_assert(scep_bytes_equal(found->csr, scep_bytes_of("csr")));
+    ck_assert(scep_bytes_equal(found->old, scep_bytes_of("old")));
+    ck_assert(found->challenged);
 
     OK(store_request_decide(tx, &decision, &done));
     ck_assert(done);

@@ -69,8 +69,8 @@ static const scep_err *read_upgraded(store_tx *tx, void *baton)
     const store_transaction *t = get(tx, "t", "c", 1999);
     const store_certificate *c;
     const char *bound;
+    const store_challenge *fresh;
     apr_int64_t count;
-    bool fresh;
 
     ck_assert_ptr_nonnull(t);
     ck_assert_str_eq(t->state, "issued");
@@ -92,8 +92,11 @@ static const scep_err *read_upgraded(store_tx *tx, void *baton)
     ck_assert_int_eq(c->not_after, 3000);
     ck_assert_int_eq(c->revoked, 0);
 
-    OK(store_challenge_is_fresh(tx, "e", "h", 8999, &fresh));
-    ck_assert(fresh);
+    OK(store_challenge_fresh(tx, "e", "h", 8999, &fresh));
+    ck_assert_ptr_nonnull(fresh);
+    ck_assert_str_eq(fresh->bound_subject, "");
+    ck_assert_str_eq(fresh->bound_names, "");
+    ck_assert_str_eq(fresh->bound_template, "");
     OK(store_unused_get(tx, "e", &count));
     ck_assert_int_eq(count, 1);
     return NULL;
@@ -130,9 +133,21 @@ static const scep_err *use_what_is_new(store_tx *tx, void *baton)
                         .csr_hash = "c",
                         .state = "pending",
                         .ends = 9 };
+    store_challenge bound = { .endpoint = "e",
+                              .hash = "i",
+                              .expires = 9,
+                              .bound_subject = "CN=a",
+                              .bound_names = "DNS:a\nDNS:b",
+                              .bound_template = "T" };
+    const store_challenge *fresh;
     store_crl crl;
     bool done;
 
+    OK(store_challenge_put(tx, &bound));
+    OK(store_challenge_fresh(tx, "e", "i", 1, &fresh));
+    ck_assert_str_eq(fresh->bound_subject, bound.bound_subject);
+    ck_assert_str_eq(fresh->bound_names, bound.bound_names);
+    ck_assert_str_eq(fresh->bound_template, bound.bound_template);
     OK(store_certificate_revoke(tx, "ca", "0A", 2000, 1, &done));
     ck_assert(done);
     OK(store_crl_get(tx, "ca", &crl));
@@ -252,6 +267,8 @@ START_TEST(a_node_of_version_1_may_go_on_writing_for_a_moment)
     other_says(&o, "INSERT INTO scep_transaction (endpoint, transaction_id, key_hash, csr_hash,"
                    " authority, serial, created, ends)"
                    " VALUES ('e', 'late', 'k', 'c', 'ca', '0B', 1500, 6000)");
+    other_says(&o, "INSERT INTO scep_challenge (endpoint, hash, state, username, peer, created,"
+                   " expires) VALUES ('e', 'late', 'fresh', '', '', 1, 2)");
     other_says(&o, "INSERT INTO scep_certificate (authority, serial, subject, template_name,"
                    " endpoint, transaction_id, key_hash, der, not_before, not_after, issued)"
                    " VALUES ('ca', '0B', '', '', 'e', 'late', 'k', 'ZGVy', 1, 2, 3)");

@@ -6,17 +6,19 @@
 
 static void put_challenge(store_tx *tx, const char *endpoint, const char *hash, apr_int64_t expires)
 {
-    store_challenge c = { endpoint, hash, "admin", NULL, 1, expires };
+    store_challenge c = {
+        .endpoint = endpoint, .hash = hash, .user = "admin", .created = 1, .expires = expires
+    };
 
     OK(store_challenge_put(tx, &c));
 }
 
 static bool is_fresh(store_tx *tx, const char *endpoint, const char *hash, apr_int64_t now)
 {
-    bool fresh;
+    const store_challenge *found;
 
-    OK(store_challenge_is_fresh(tx, endpoint, hash, now, &fresh));
-    return fresh;
+    OK(store_challenge_fresh(tx, endpoint, hash, now, &found));
+    return found != NULL;
 }
 
 static bool use(store_tx *tx, const char *endpoint, const char *hash, apr_int64_t now)
@@ -50,7 +52,7 @@ END_TEST
 
 static const scep_err *same_challenge(store_tx *tx, void *baton)
 {
-    store_challenge c = { "e", "h", "admin", "peer", 1, 100 };
+    store_challenge c = { .endpoint = "e", .hash = "h", .created = 1, .expires = 100 };
     const scep_err *err;
 
     OK(store_challenge_put(tx, &c));
@@ -77,7 +79,7 @@ static int sweep(store_tx *tx, const char *endpoint, apr_int64_t now, int most)
 /* A row of that name is in the way, whatever became of it. */
 static bool is_taken(store_tx *tx, const char *endpoint, const char *hash)
 {
-    store_challenge c = { endpoint, hash, "admin", NULL, 1, 100 };
+    store_challenge c = { .endpoint = endpoint, .hash = hash, .created = 1, .expires = 100 };
 
     return store_challenge_put(tx, &c) != NULL;
 }

@@ -118,10 +118,26 @@ START_TEST(a_proven_renewal_has_answers_of_its_own_beside_another_keys)
     ck_assert_int_eq(answer.state, TRANSACTION_NEW);
     room_expect(room_settle(renewal, cert, &done), SCEP_OK);
     ck_assert(done);
+    room_expect(room_find(renewal, &answer), SCEP_OK);
+    ck_assert(is_of(answer, cert));
     ck_assert(is_of(room_poll("e", "id", 'x'), cert));
     ck_assert(!is_of(room_poll("e", "id", 'k'), cert));
     ck_assert_int_eq(found_code("id", 'x'), SCEP_REFUSED); /* it binds nothing */
     ck_assert_int_eq(found("e", "id", 'k', 'c'), TRANSACTION_ISSUED);
+}
+END_TEST
+
+START_TEST(S_22_a_renewal_takes_no_transactionID_from_another_key)
+{
+    transaction *renewal = room_request("e", "id", 'x', 'c');
+    bool done;
+
+    renewal->proven = true;
+    room_expect(room_settle(renewal, room_certificate(1), &done), SCEP_OK);
+    ck_assert(done);
+    ck_assert_int_eq(found_code("id", 'k'), SCEP_OK);
+    settled("id", 'k', 'c', 2);
+    ck_assert_int_eq(room_poll("e", "id", 'x').state, TRANSACTION_ISSUED);
 }
 END_TEST
 
@@ -210,21 +226,36 @@ START_TEST(R_118_after_half_of_its_life_a_certificate_is_no_answer_but_the_key_s
 }
 END_TEST
 
-START_TEST(R_118_a_revoked_certificate_is_no_answer_and_gives_way)
+START_TEST(R_118_S_23_where_no_challenge_was_used_the_answer_stays_until_the_certificate_ends)
 {
-    X509 *cert = room_certificate(2);
-    transaction_answer answer;
+    transaction *t = room_request("e", "id", 'k', 'c');
+    bool done;
+
+    t->challenged = false;
+    room_expect(room_settle(t, room_certificate(1), &done), SCEP_OK);
+    at(HALF);
+    ck_assert_int_eq(found("e", "id", 'k', 'c'), TRANSACTION_ISSUED);
+    at(3599);
+    ck_assert_int_eq(found("e", "id", 'k', 'c'), TRANSACTION_ISSUED);
+    at(3600);
+    ck_assert_int_eq(found("e", "id", 'k', 'c'), TRANSACTION_NEW);
+}
+END_TEST
+
+START_TEST(R_118_S_23_a_revoked_certificates_request_gets_no_other_one)
+{
     bool done;
 
     settled("id", 'k', 'c', 1);
     revoke_one("01");
-    ck_assert_int_eq(found("e", "id", 'k', 'c'), TRANSACTION_NEW);
+    ck_assert_int_eq(found("e", "id", 'k', 'c'), TRANSACTION_REVOKED);
     ck_assert_int_eq(room_poll("e", "id", 'k').state, TRANSACTION_NEW);
     ck_assert_int_eq(found_code("id", 'x'), SCEP_REFUSED);
-    room_expect(room_settle(room_request("e", "id", 'k', 'c'), cert, &done), SCEP_OK);
-    ck_assert(done);
-    room_expect(room_find(room_request("e", "id", 'k', 'c'), &answer), SCEP_OK);
-    ck_assert(is_of(answer, cert));
+    room_expect(room_settle(room_request("e", "id", 'k', 'c'), room_certificate(2), &done),
+                SCEP_OK);
+    ck_assert(!done);
+    ck_assert_int_eq(found("e", "id", 'k', 'c'), TRANSACTION_REVOKED);
+    ck_assert_int_eq(found("e", "id", 'k', 'd'), TRANSACTION_NEW); /* another CSR */
 }
 END_TEST
 
@@ -331,6 +362,7 @@ START_TEST(chores_remove_what_ended_and_stop)
 {
     static const store_key key = { "0123456789abcdef0123456789abcdef" };
     const challenge_limits limits = { .max = 5, .minutes = 60, .length = 8 };
+    const challenge_order order = { .user = "u" };
     office o = { .store = room_store,
                  .authorities = apr_array_make(room_pool, 1, sizeof(office_authority *)) };
     apr_int64_t expires, count = 1;
@@ -338,7 +370,7 @@ START_TEST(chores_remove_what_ended_and_stop)
     chores *c;
 
     room_expect(
-        challenge_mint(&challenge, &expires, room_store, &key, "e", &limits, "u", "p", room_pool),
+        challenge_mint(&challenge, &expires, room_store, &key, "e", &limits, &order, room_pool),
         SCEP_OK);
     settled("id", 'k', 'c', 1);
     at(3601 + WEEK);
@@ -370,13 +402,16 @@ Suite *transaction_suite(void)
     tcase_add_test(cases, R_115_another_transaction_id_or_csr_is_a_new_request);
     tcase_add_test(cases, R_119_S_22_the_same_transaction_id_with_another_key_gets_nothing);
     tcase_add_test(cases, a_proven_renewal_has_answers_of_its_own_beside_another_keys);
+    tcase_add_test(cases, S_22_a_renewal_takes_no_transactionID_from_another_key);
     tcase_add_test(cases, every_part_of_the_identity_makes_another_owner);
     tcase_add_test(cases, S_21_of_a_transaction_id_the_store_keeps_a_hash);
     tcase_add_test(cases, S_25_a_serial_number_that_exists_is_refused_and_nothing_of_the_job_stays);
     tcase_add_test(cases, a_transaction_cannot_name_another_certificate);
     tcase_add_test(cases,
                    R_118_after_half_of_its_life_a_certificate_is_no_answer_but_the_key_stays_bound);
-    tcase_add_test(cases, R_118_a_revoked_certificate_is_no_answer_and_gives_way);
+    tcase_add_test(
+        cases, R_118_S_23_where_no_challenge_was_used_the_answer_stays_until_the_certificate_ends);
+    tcase_add_test(cases, R_118_S_23_a_revoked_certificates_request_gets_no_other_one);
     tcase_add_test(cases, R_114_a_poll_is_answered_until_the_certificate_ends_and_again);
     tcase_add_test(cases, R_121_S_22_a_poll_of_another_key_finds_what_an_unknown_one_finds);
     tcase_add_test(cases, R_111_a_poll_names_no_csr_and_means_the_newest_request);
