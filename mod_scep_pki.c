@@ -172,7 +172,11 @@ static int pkcs_req(scep_exchange *x)
     err = read_csr(x);
     if (!err && EVP_PKEY_eq(x->message->signer_key, x->csr->key) != 1)
         err = scep_fail(x->r->pool, UNREADABLE,
-                        "the message is signed by another key than the CSR's");
+                        "the message is signed by another key than the CSR's%s",
+                        x->message->self_signed || may_renew
+                            ? ""
+                            : "; if it is a renewal by an older client, SCEPRenewalByPKCSReq on "
+                              "takes it as one");
     if (!err)
         return enrol(x);
     return may_renew ? renew(x) : scep_refuse(x, err->code, err->detail);

@@ -168,12 +168,40 @@ static const scep_err *endpoints_fit(const office *o, apr_pool_t *p)
                      ready.endpoints->nelts, (unsigned long)len, SCEP_WIRE_MAX);
 }
 
+/* By the user that scep-ca runs as, whom this process has become. */
+static const scep_err *folder_takes(const char *file, const char *key, apr_pool_t *p)
+{
+    const char *folder = apr_pstrndup(p, file, (apr_size_t)(strrchr(file, '/') - file + 1));
+
+    if (access(folder, W_OK | X_OK) == 0)
+        return NULL;
+    return scep_fail(p, CONFIG,
+                     "%s = %s: nothing can be made in %s: %s; scep-ca's user must be able to write "
+                     "there",
+                     key, file, folder, strerror(errno));
+}
+
+/* What scep-ca will make at its start, or soon after. */
+static const scep_err *folders_check(const office *o, apr_pool_t *p)
+{
+    if (o->conf->ctl)
+        SCEP_TRY(folder_takes(o->conf->ctl, "ctl", p));
+    for (int i = 0; i < o->authorities->nelts; i++) {
+        const office_authority *a = APR_ARRAY_IDX(o->authorities, i, office_authority *);
+
+        if (a->connector->sign_crl)
+            SCEP_TRY(folder_takes(a->conf->crl_file, "crl_file", p));
+    }
+    return NULL;
+}
+
 static const scep_err *check(const check_options *options, apr_pool_t *p)
 {
     office *o = NULL;
 
     SCEP_TRY(load(&o, options, p));
     SCEP_TRY(endpoints_fit(o, p));
+    SCEP_TRY(folders_check(o, p));
     printf("%s: ok\n", options->conf);
     printf("store %s\n", o->conf->store);
     printf("scepctl %s\n", o->conf->ctl ? o->conf->ctl : "has no socket (ctl = PATH makes one)");

@@ -135,8 +135,15 @@ const scep_err *identities_renew(store_ra *out, const conf_authority *a, connect
 {
     scep_ra ra;
 
-    SCEP_TRY(pair_make(&ra.sign, a, c, &like->sign, KU_DIGITAL_SIGNATURE, p));
-    SCEP_TRY(pair_make(&ra.decrypt, a, c, &like->decrypt, KU_KEY_ENCIPHERMENT, p));
+    if (!X509_cmp(like->sign.cert, like->decrypt.cert)) {
+        /* one certificate for both stays one: there are clients that know one only */
+        SCEP_TRY(pair_make(&ra.decrypt, a, c, &like->decrypt,
+                           KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT, p));
+        ra.sign = ra.decrypt;
+    } else {
+        SCEP_TRY(pair_make(&ra.sign, a, c, &like->sign, KU_DIGITAL_SIGNATURE, p));
+        SCEP_TRY(pair_make(&ra.decrypt, a, c, &like->decrypt, KU_KEY_ENCIPHERMENT, p));
+    }
     SCEP_TRY(scep_ra_check(&ra, sk_X509_value(c->chain, 0), p));
     SCEP_TRY(scep_ra_check_dates(&ra, p));
     *out = (store_ra){ .authority = a->name };

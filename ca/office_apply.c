@@ -178,7 +178,8 @@ const scep_err *office_apply(application *a)
                                 a->p));
     SCEP_TRY(transaction_make(&a->transaction, a->endpoint->name, a->transaction_id, a->key_hash,
                               a->csr, a->p));
-    a->transaction->proven = a->old != NULL;
+    if (a->old)
+        SCEP_TRY(transaction_prove(a->transaction, a->csr, a->old, a->p));
     SCEP_TRY(reservation_take(a->o->reservations, a->challenge_hash, a->transaction->owner,
                               a->deadline, a->p));
     err = decide(a);

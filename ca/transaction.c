@@ -33,6 +33,24 @@ const scep_err *transaction_make(transaction **out, const char *endpoint, scep_b
     return NULL;
 }
 
+const scep_err *transaction_prove(transaction *t, const scep_csr *csr, const X509 *old,
+                                  apr_pool_t *p)
+{
+    /* not the whole certificate: of a signature by an elliptic key there are two */
+    scep_bytes parts[] = { { csr->hash, sizeof(csr->hash) },
+                           { NULL, 0 },
+                           scep_bytes_of(scep_cert_serial(old, p)) };
+    unsigned char hash[HASH_SIZE];
+
+    if (!X509_NAME_get0_der(X509_get_issuer_name(old), &parts[1].data, &parts[1].len))
+        return scep_fail(p, INTERNAL, "a certificate's issuer cannot be encoded");
+    SCEP_TRY(scep_sha256(hash, parts, sizeof(parts) / sizeof(parts[0]), p));
+    t->row.csr_hash = scep_base64(p, (scep_bytes){ hash, sizeof(hash) });
+    t->owner = transaction_owner(&t->row, p);
+    t->proven = true;
+    return NULL;
+}
+
 const char *transaction_owner(const store_transaction *row, apr_pool_t *p)
 {
     /* Texts of fixed length at the end: no two identities give the same owner. */

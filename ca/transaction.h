@@ -44,6 +44,13 @@ SCEP_MUST const scep_err *transaction_make(transaction **out, const char *endpoi
                                            scep_bytes transaction_id, scep_bytes key_hash,
                                            const scep_csr *csr, apr_pool_t *p);
 
+/**
+ * It is a renewal that @a old was proved to have signed: the same CSR signed by another certificate
+ * is another request, as a device may keep its key and its CSR from one renewal to the next.
+ */
+SCEP_MUST const scep_err *transaction_prove(transaction *t, const scep_csr *csr, const X509 *old,
+                                            apr_pool_t *p);
+
 /** One text for the whole identity, for reservations. */
 const char *transaction_owner(const store_transaction *row, apr_pool_t *p);
 

@@ -1,6 +1,7 @@
 # micromdm's scepclient 2.1.0 sends single DES: refused, and the log says why; with
 # SCEPLegacyAlgorithms it enrols.
 use SCEPTest;
+use SCEPAuthority;
 
 need_program('scepclient');
 
@@ -15,16 +16,8 @@ SCEPEnforcePassword off
 </Location>
 END
 my $ca = $s->dir . '/ca';
-spew("$ca/ra.ext", "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\n");
-for my $command (
-    [qw(openssl req -new -newkey rsa:2048 -nodes -subj /CN=RA -keyout), "$ca/ra.key", '-out', "$ca/ra.csr"],
-    [qw(openssl x509 -req -days 30 -in), "$ca/ra.csr", '-CA', "$ca/ca.pem", '-CAkey', "$ca/ca.key", '-extfile',
-        "$ca/ra.ext", '-out', "$ca/ra.pem"])
-{
-    my $made = run($command);
-    BAIL_OUT($made->{output}) if $made->{status} != 0;
-}
-chmod 0600, "$ca/ra.key";
+# Near its end, so that scep-ca makes a new one as it starts.
+SCEPAuthority::certificate("$ca/ra", '/CN=RA', 'device', "$ca/ca", -10, 1);
 (my $conf = slurp($s->ca_conf)) =~ s/\bra-(?:sign|decrypt)\.(pem|key)/ra.$1/g;
 spew($s->ca_conf, $conf);
 my $why = $s->start;
@@ -33,7 +26,13 @@ $s->expect_log('SCEP0041: SCEPLegacyAlgorithms is on for legacy');
 my $work = $s->work('scepclient');
 mkdir $work;
 my $challenge = $s->mint;
-my $shown = run(['openssl', 'x509', '-in', "$ca/ra.pem", '-noout', '-fingerprint', '-sha256']);
+spew("$work/list", $s->get('/certsrv/mscep/mscep.dll?operation=GetCACert')->{body});
+run(['openssl', 'pkcs7', '-inform', 'DER', '-in', "$work/list", '-print_certs', '-out', "$work/list.pem"]);
+my @list = slurp("$work/list.pem") =~ /(-----BEGIN.*?END CERTIFICATE-----\n)/gs;
+is(scalar @list, 2, 'one RA certificate for both is renewed as one');
+spew("$work/ra.pem", $list[0]);
+isnt(slurp("$work/ra.pem"), slurp("$ca/ra.pem"), 'and is a new one');
+my $shown = run(['openssl', 'x509', '-in', "$work/ra.pem", '-noout', '-fingerprint', '-sha256']);
 (my $fingerprint = ($shown->{output} =~ /=(\S+)/)[0]) =~ tr/://d;
 my $tried = run(
     ['scepclient', '-private-key', "$work/client.key", '-certificate', "$work/client.pem", '-server-url',

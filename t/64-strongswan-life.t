@@ -68,6 +68,17 @@ for my $case (['with its defaults'], ['with RSA-PSS', '--rsa-padding', 'pss'], [
     rename "$work/new.pem", "$work/cert.pem" or die "rename: $!\n";
     rename $new, $key or die "rename: $!\n";
 }
+# The same key, the same request, the same transactionID: another certificate stands for each.
+my %kept = (serial_of("$work/cert.pem") => 1);
+for my $turn (1, 2) {
+    my $done = run(command($s->url, "$work/new.pem", '--in', $key, @name, '--cert', "$work/cert.pem", '--key', $key));
+    is($done->{status}, 0, "R-101: it renews and keeps its key, turn $turn") or diag($done->{output});
+    ok(!$kept{ serial_of("$work/new.pem") }++, 'R-101: each time it has a new certificate');
+    rename "$work/new.pem", "$work/cert.pem" or die "rename: $!\n";
+}
+my $anew = run(command($s->url, "$work/anew.pem", '--in', $key, '--dn', 'CN=anew', '--password', $s->mint));
+is($anew->{status}, 0, 'R-119: a key that came by a renewal enrols by a challenge, too') or diag($anew->{output});
+
 my $other = run(command($s->url, "$work/other.pem", '--in', new_key("$work/other-key.pem"), '--dn',
     'C=CH, O=Example, CN=sun', '--cert', "$work/cert.pem", '--key', $key));
 isnt($other->{status}, 0, 'R-108: another name it does not get') or diag($other->{output});

@@ -99,20 +99,6 @@ Suite *transaction_suite(void);
 Suite *inventory_suite(void);
 Suite *reservation_suite(void);
 
-/** A request, as far as its identity goes: @a key and @a csr fill the hashes; a
- *  challenge is used for it. */
-transaction *room_request(const char *endpoint, const char *id, char key, char csr);
-
-/** From ROOM_START, for an hour; its key is nobody else's. */
-X509 *room_certificate(long serial);
-
-/** Record that @a cert was issued to @a t by "ca", as an enrolment does. */
-const scep_err *room_settle(transaction *t, X509 *cert, bool *done);
-
-/** What was answered before; what a poll is answered. */
-const scep_err *room_find(const transaction *t, transaction_answer *answer);
-transaction_answer room_poll(const char *endpoint, const char *id, char key);
-
 /* Suites of files that test_identities.c and test_renewal.c run too. */
 Suite *seal_suite(void);
 Suite *foreign_suite(void);

@@ -282,6 +282,11 @@ START_TEST(a_check_tells_a_fault_from_wrong_usage)
     ck_assert_int_eq(init_room_check(apr_pstrcat(p, conf_path, "|x", NULL), &said, p), 2);
     ck_assert_int_eq(init_room_check("/nowhere/ca.conf", &said, p), 1);
     ck_assert_ptr_nonnull(strstr(said, "/nowhere/ca.conf"));
+    /* what scep-ca would fail to make */
+    ck_assert_int_eq(rmdir(init_room_path("public", p)), 0);
+    ck_assert_int_eq(init_room_check(conf_path, &said, p), 1);
+    ck_assert_msg(strstr(said, "crl_file = ") && strstr(said, "nothing can be made in"), "%s",
+                  said);
     ck_assert_int_eq(unlink(init_room_path("ra-sign.key", p)), 0);
     ck_assert_int_eq(init_room_check(conf_path, &said, p), 1);
     ck_assert_ptr_nonnull(strstr(said, "ra-sign.key"));

@@ -141,6 +141,23 @@ START_TEST(S_22_a_renewal_takes_no_transactionID_from_another_key)
 }
 END_TEST
 
+START_TEST(R_101_S_23_the_same_csr_signed_by_another_certificate_is_another_renewal)
+{
+    const scep_csr csr = { .hash = { 7 } };
+    X509 *old[] = { room_certificate(1), room_certificate(2) };
+    transaction *renewal[] = { room_request("e", "r", 'k', 'c'), room_request("e", "r", 'k', 'c'),
+                               room_request("e", "r", 'k', 'c') };
+
+    OK(transaction_prove(renewal[0], &csr, old[0], room_pool));
+    OK(transaction_prove(renewal[1], &csr, old[1], room_pool));
+    ck_assert_str_ne(renewal[0]->owner, renewal[1]->owner);
+    ck_assert_str_ne(renewal[0]->row.csr_hash, renewal[1]->row.csr_hash);
+    OK(transaction_prove(renewal[2], &csr, old[0], room_pool));
+    ck_assert_str_eq(renewal[0]->owner, renewal[2]->owner);
+    ck_assert(renewal[0]->proven);
+}
+END_TEST
+
 START_TEST(every_part_of_the_identity_makes_another_owner)
 {
     const transaction *all[] = {
@@ -403,6 +420,7 @@ Suite *transaction_suite(void)
     tcase_add_test(cases, R_119_S_22_the_same_transaction_id_with_another_key_gets_nothing);
     tcase_add_test(cases, a_proven_renewal_has_answers_of_its_own_beside_another_keys);
     tcase_add_test(cases, S_22_a_renewal_takes_no_transactionID_from_another_key);
+    tcase_add_test(cases, R_101_S_23_the_same_csr_signed_by_another_certificate_is_another_renewal);
     tcase_add_test(cases, every_part_of_the_identity_makes_another_owner);
     tcase_add_test(cases, S_21_of_a_transaction_id_the_store_keeps_a_hash);
     tcase_add_test(cases, S_25_a_serial_number_that_exists_is_refused_and_nothing_of_the_job_stays);
