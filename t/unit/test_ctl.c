@@ -126,8 +126,10 @@ START_TEST(an_issued_certificate_is_listed_and_revoked_once)
         &page, ask(fd, list_frame(SCEP_VERB_CERTIFICATES), SCEP_VERB_CERTIFICATE_PAGE), p));
     ck_assert_int_eq(page.certificates->nelts, 1);
     revoke.serial = APR_ARRAY_IDX(page.certificates, 0, scep_wire_certificate).serial;
-    (void)ask(fd, scep_wire_put_sign_crl(SCEP_VERB_CERTIFICATES, &(scep_wire_sign_crl){ .authority = "" }, p),
-              SCEP_VERB_REFUSED);
+    (void)ask(
+        fd,
+        scep_wire_put_sign_crl(SCEP_VERB_CERTIFICATES, &(scep_wire_sign_crl){ .authority = "" }, p),
+        SCEP_VERB_REFUSED);
     ck_assert(*revoke.serial);
     assert_ok(scep_wire_write(fd, scep_wire_put_revoke(SCEP_VERB_REVOKE, &revoke, p), soon(), p));
     for (int verb = SCEP_VERB_PROGRESS, n = 0; verb != SCEP_VERB_DONE; n++) {
