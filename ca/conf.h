@@ -22,6 +22,8 @@
  *                                        no CRL for this authority
  *   crl_days        = 7                  until its nextUpdate; left out: 7
  *   next            = NAME               authority that takes over: GetNextCACert; left out: none
+ *   configuration   = HOST\\NAME        as NDES's registry names this CA (CAInfo\Configuration), for
+ *                                        SCEPConfiguration; a backslash is written twice here
  *   crl_url, issuer_url, ocsp_url        instead of those of its templates, which another authority
  *                                        may use too; left out: the templates' own
  *
@@ -32,10 +34,15 @@
  *   subject_required, allow_sid          yes, no; left out: no
  *   crl_url, issuer_url, ocsp_url        left out: the certificate names none
  *   approval                             no, enrol, always; left out: no
+ *   enroll = alice, @wifi                who may fetch a challenge for it: users, and groups behind
+ *                                        an @; left out: whomever httpd lets in
+ *
+ *   [group wifi]
+ *   members = bob, CORP\\carol              as httpd knows them, letter case included
  *
  * Relative paths start at ca.conf's folder. OpenSSL's syntax eats backslashes and '$' and lets a
- * repeated key win silently; so an unknown or repeated key or section, a backslash and a '$' are
- * refused, with the line. Secrets stand in files named by "file:", never in ca.conf.
+ * repeated key win silently; so an unknown or repeated key or section, a single backslash and a
+ * '$' are refused, with the line. Secrets stand in files named by "file:", never in ca.conf.
  */
 #ifndef CA_CONF_H
 #define CA_CONF_H
@@ -57,6 +64,7 @@ typedef struct conf_template {
     const char *crl_url, *issuer_url, *ocsp_url; /* NULL: extension left out */
     /* who waits for scepctl approve: "no", "enrol": requests with a challenge, "always": all */
     const char *approval;
+    apr_array_header_t *enroll; /* of const char *: users, members of groups among them; NULL: all */
 } conf_template;
 
 typedef struct conf_authority {
@@ -71,6 +79,7 @@ typedef struct conf_authority {
     const char *renewal_ca;        /* path of a PEM file; NULL: none */
     const char *crl_file;          /* path; NULL: no CRL is signed here */
     int crl_days;
+    const char *configuration; /* "HOST\\NAME"; NULL: none */
     const char *crl_url, *issuer_url, *ocsp_url; /* in place of the templates'; NULL: theirs */
     const char *next_name;                       /* NULL: no roll-over is prepared */
     const struct conf_authority *next;           /* of that name; never leads back here */
@@ -87,6 +96,9 @@ typedef struct conf {
 /** Read and check the text of ca.conf; opens none of the files it names.
  *  @return NULL, or CONFIG: "FILE:LINE: what is wrong and what is accepted" */
 SCEP_MUST const scep_err *conf_load(conf **out, const char *path, apr_pool_t *p);
+
+/** The authority with that configuration (letter case ignored); NULL: none. */
+const conf_authority *conf_configuration_find(const conf *c, const char *configuration);
 
 /** NULL where there is none. */
 const conf_authority *conf_authority_find(const conf *c, const char *name);

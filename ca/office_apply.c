@@ -89,7 +89,7 @@ static const scep_err *settle_pending(store_tx *tx, void *baton)
         .old = a->old,
     };
     const request_limits limits = { .most = scep_settings_number(s, SCEP_SET_PendingMax),
-                                    .days = scep_settings_number(s, SCEP_SET_PendingDays) };
+                                    .days = scep_settings_number(s, SCEP_SET_Refresh) };
     const char *id = NULL;
     bool done = false;
 

@@ -9,7 +9,7 @@
 
 typedef struct request_limits {
     long most; /* PendingMax; a tenth of it, at least 5, for one key or one address */
-    long days; /* PendingDays */
+    long days; /* Refresh */
 } request_limits;
 
 /** What is known of a request that shall wait. */

@@ -26,6 +26,9 @@
       "Name of the endpoint this section belongs to; default the ServerName without port")         \
     X(Authority, TEXT, ENDPOINT, "default", 1, 64, "",                                             \
       "Which [authority NAME] of ca.conf issues for the endpoint")                                 \
+    X(Configuration, TEXT, ENDPOINT, "", 1, 255, "",                                               \
+      "The CA as NDES's registry names it: the [authority] of ca.conf with the same "              \
+      "configuration")                                                                             \
     X(Connector, TEXT, SERVER, "", 1, 4096, "",                                                    \
       "Where certificates come from: spawn:FILE starts scep-ca with that ca.conf")                 \
     X(CAUser, TEXT, SERVER, "", 1, 255, "",                                                        \
@@ -47,6 +50,11 @@
       "or the chain with its root")                                                                \
     X(Thumbprint, WORD, SECTION, "md5", 0, 0, "md5|sha1|sha256",                                   \
       "Digest of the CA thumbprint shown on the challenge page")                                   \
+    X(PageEncoding, WORD, SECTION, "utf-16le+bom", 0, 0, "utf-16le+bom|utf-16le|utf-8",            \
+      "Encoding of the pages; NDES's clients expect UTF-16LE, most of them with a byte order "     \
+      "mark")                                                                                      \
+    X(Registry, TEXT, HOST, "", 1, 4096, "",                                                       \
+      "A registry export of NDES (.reg) to take values from; directives beside it win")            \
     X(PasswordVDir, TEXT, HOST, "CertSrv/mscep_admin", 1, 255, "",                                 \
       "Path of the challenge page, without the leading slash; letter case is ignored")             \
     X(ClientProfile, WORD, ENDPOINT, "none", 0, 0, "none|apple|cisco|juniper|windows",             \
@@ -84,8 +92,10 @@
     X(Approval, WORD, ENDPOINT, "off", 0, 0, "off|enrol|always",                                   \
       "Requests wait for scepctl approve: none, those with a challenge, renewals too")             \
     X(PendingMax, NUMBER, ENDPOINT, "1000", 1, 1000000, "", "Requests that may wait at one time")  \
-    X(PendingDays, NUMBER, ENDPOINT, "7", 1, 365, "",                                              \
+    X(Refresh, NUMBER, ENDPOINT, "7", 1, 365, "",                                                  \
       "Days a request waits for approval before it is forgotten")                                  \
+    X(CacheRequest, NUMBER, ENDPOINT, "20", 1, 525600, "",                                         \
+      "Minutes in which a device may poll for a request that was answered at once")                \
     X(FailedMax, NUMBER, ENDPOINT, "20", 1, 1000000, "",                                           \
       "Failed requests a minute from one address before their answer becomes 429; good ones "      \
       "are never refused by it")                                                                   \
@@ -93,6 +103,8 @@
       "Challenges one user may ask for in a minute")                                               \
     X(EnforcePassword, FLAG, ENDPOINT, "on", 0, 0, "",                                             \
       "A challenge is required to enrol. Off lets anybody who reaches the server enrol")           \
+    X(UseSinglePassword, FLAG, ENDPOINT, "off", 0, 0, "",                                          \
+      "One challenge for all devices that never expires, instead of one-time ones")                \
     X(PasswordMax, NUMBER, ENDPOINT, "5", 1, 1000000, "", "Unused challenges kept at one time")    \
     X(PasswordValidity, NUMBER, ENDPOINT, "60", 1, 525600, "", "Minutes a challenge is good for")  \
     X(PasswordLength, NUMBER, ENDPOINT, "8", 8, 64, "",                                            \

@@ -14,7 +14,7 @@
 
 #include "bytes.h"
 
-#define SCEP_WIRE_VERSION 2
+#define SCEP_WIRE_VERSION 3
 #define SCEP_WIRE_HEADER 12
 #define SCEP_WIRE_MAX (2u << 20)
 #define SCEP_WIRE_SECRET 32 /* bytes of a secret that opens a verb */
@@ -33,12 +33,14 @@ typedef enum scep_verb {
     SCEP_VERB_RENEW,  /* scep_wire_renew; needs the enrol secret */
     SCEP_VERB_POLL,   /* scep_wire_poll; needs the enrol secret */
     SCEP_VERB_FIND,   /* scep_wire_find; needs the enrol secret */
-    SCEP_VERB_MINT,   /* scep_wire_mint; needs the mint secret */
+    SCEP_VERB_MINT,   /* scep_wire_mint; needs the mint secret, or is scepctl's */
+    SCEP_VERB_STATUS, /* empty; needs the enrol secret, or is scepctl's */
     /* workers' socket: scep-ca -> worker */
     SCEP_VERB_WELCOME,    /* empty: answers HELLO; a wrong secret is answered by closing */
     SCEP_VERB_IDENTITIES, /* scep_wire_identities: answers BUNDLE */
     SCEP_VERB_VERDICT,    /* scep_wire_verdict: answers ENROL, RENEW, POLL and FIND */
     SCEP_VERB_MINTED,     /* scep_wire_minted: answers MINT */
+    SCEP_VERB_STATE,      /* scep_wire_state: answers STATUS */
     SCEP_VERB_REFUSED,    /* scep_wire_refused: unknown verb, endpoint, or not permitted */
     /* ctl socket: scepctl -> scep-ca; REFUSED answers them too */
     SCEP_VERB_REQUESTS,     /* scep_wire_list: answered by REQUEST_PAGE */
@@ -46,9 +48,12 @@ typedef enum scep_verb {
     SCEP_VERB_CERTIFICATES, /* scep_wire_list: answered by CERTIFICATE_PAGE */
     SCEP_VERB_REVOKE,       /* scep_wire_revoke: answered by PROGRESS, any number, and DONE */
     SCEP_VERB_CRL,          /* scep_wire_sign_crl: answered by PROGRESS, any number, and DONE */
+    SCEP_VERB_CHALLENGES,   /* scep_wire_challenges_of: answered by CHALLENGE_PAGE */
+    SCEP_VERB_REVOKE_CHALLENGE, /* scep_wire_revoke_challenge: answered by DONE */
     /* ctl socket: scep-ca -> scepctl */
     SCEP_VERB_REQUEST_PAGE,     /* scep_wire_request_page */
     SCEP_VERB_CERTIFICATE_PAGE, /* scep_wire_certificate_page */
+    SCEP_VERB_CHALLENGE_PAGE,   /* scep_wire_challenge_page */
     SCEP_VERB_PROGRESS,         /* scep_wire_progress */
     SCEP_VERB_DONE              /* scep_wire_done */
 } scep_verb;
@@ -143,10 +148,31 @@ typedef enum scep_verb {
     F(TEXT, endpoint) F(TEXT, user) F(TEXT, peer) F(TEXT, subject) F(LIST, names, alt_name) \
     F(TEXT, template_name)
 
-/* outcome: scep_wire_mint_outcome; expires: seconds since 1970; minutes: as configured; retry:
- * seconds, where it was too often. */
-#define SCEP_WIRE_MINTED(F)                                                          \
-    F(U32, outcome) F(TEXT, challenge) F(U64, expires) F(U32, minutes) F(U32, retry)
+/* outcome: scep_wire_mint_outcome; single: 1 where it is the endpoint's single password, which
+ * never expires; expires: seconds since 1970, 0: never; minutes: as configured; retry: seconds,
+ * where it was too often. */
+#define SCEP_WIRE_MINTED(F)                                            \
+    F(U32, outcome) F(U32, single) F(TEXT, challenge) F(U64, expires)  \
+    F(U32, minutes) F(U32, retry)
+
+/*
+ * What the status page tells. Times in seconds since 1970, 0: none. ca_ends: when the first of the
+ * CA's chain ends; ra_ends: when the current RA does; crl_next: nextUpdate of the newest CRL.
+ */
+#define SCEP_WIRE_AUTHORITY_STATE(F)                                                     \
+    F(TEXT, name) F(TEXT, subject) F(U64, ca_ends) F(U64, ra_ends) F(U64, crl_number)    \
+    F(U64, crl_next)
+
+/* unused, most: challenges out, and how many may be; waiting: requests in the queue; issued,
+ * refused, pending, later, minted: answers since `since` of this scep-ca. */
+#define SCEP_WIRE_ENDPOINT_STATE(F)                                                      \
+    F(TEXT, name) F(TEXT, authority) F(U64, unused) F(U64, most) F(U64, waiting)         \
+    F(U64, issued) F(U64, refused) F(U64, pending) F(U64, later) F(U64, minted)
+
+/* store: 1 where the database answers; detail: why not, for the operator. */
+#define SCEP_WIRE_STATE(F)                                                               \
+    F(TEXT, version) F(U64, since) F(U32, store) F(TEXT, detail)                         \
+    F(LIST, authorities, authority_state) F(LIST, endpoints, endpoint_state)
 
 #define SCEP_WIRE_REFUSED(F) F(U32, code) F(TEXT, detail)
 
@@ -180,6 +206,23 @@ typedef enum scep_verb {
 /* after: for the next page; empty: this was the last. A page may be empty and not the last. */
 #define SCEP_WIRE_REQUEST_PAGE(F) F(LIST, requests, request) F(TEXT, after)
 #define SCEP_WIRE_CERTIFICATE_PAGE(F) F(LIST, certificates, certificate) F(TEXT, after)
+
+/* endpoint, user: empty: all; after: as in scep_wire_list. */
+#define SCEP_WIRE_CHALLENGES_OF(F) F(TEXT, endpoint) F(TEXT, user) F(TEXT, after)
+
+/*
+ * A challenge that is out, without itself. id: names it to REVOKE_CHALLENGE; single: 1 where it is
+ * the endpoint's single password; templates: what a request with it may get, commas between;
+ * subject, names: what it is bound to, names with newlines between; expires 0: never.
+ */
+#define SCEP_WIRE_CHALLENGE(F)                                                           \
+    F(TEXT, id) F(TEXT, endpoint) F(TEXT, user) F(TEXT, peer) F(TEXT, templates)         \
+    F(TEXT, subject) F(TEXT, names) F(U64, created) F(U64, expires) F(U32, single)
+
+#define SCEP_WIRE_CHALLENGE_PAGE(F) F(LIST, challenges, challenge) F(TEXT, after)
+
+/* id: of one; or empty, and the single password of an endpoint. */
+#define SCEP_WIRE_REVOKE_CHALLENGE(F) F(TEXT, id) F(TEXT, endpoint) F(TEXT, by)
 
 /* total 0: not known. */
 #define SCEP_WIRE_PROGRESS(F) F(TEXT, what) F(U64, done) F(U64, total)
@@ -232,6 +275,13 @@ typedef enum scep_wire_mint_outcome {
     X(mint, SCEP_WIRE_MINT)                         \
     X(minted, SCEP_WIRE_MINTED)                     \
     X(refused, SCEP_WIRE_REFUSED)                   \
+    X(authority_state, SCEP_WIRE_AUTHORITY_STATE)   \
+    X(endpoint_state, SCEP_WIRE_ENDPOINT_STATE)     \
+    X(state, SCEP_WIRE_STATE)                       \
+    X(challenges_of, SCEP_WIRE_CHALLENGES_OF)       \
+    X(challenge, SCEP_WIRE_CHALLENGE)               \
+    X(challenge_page, SCEP_WIRE_CHALLENGE_PAGE)     \
+    X(revoke_challenge, SCEP_WIRE_REVOKE_CHALLENGE) \
     X(list, SCEP_WIRE_LIST)                         \
     X(decide, SCEP_WIRE_DECIDE)                     \
     X(revoke, SCEP_WIRE_REVOKE)                     \

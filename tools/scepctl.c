@@ -14,17 +14,6 @@
 
 #define DEFAULT_CONF "/etc/scep/ca.conf"
 
-enum { DONE_WELL = 0, FAILED = 1, USAGE = 2 };
-
-/* What stands on the command line. */
-typedef struct words {
-    const char *conf, *socket;
-    const char *subject, *authority, *reason, *state;
-    bool json, all, help, version;
-    int operands;
-    const char *command, *operand;
-} words;
-
 static const char usage_text[] =
     "usage: scepctl [--conf CA.CONF | --socket PATH] [--json] COMMAND\n"
     "  requests [--all | --state pending|issued|denied|expired]\n"
@@ -34,20 +23,19 @@ static const char usage_text[] =
     "  revoke SERIAL [--authority NAME] --reason WORD\n"
     "  crl [--authority NAME]\n";
 
-static int complain(const scep_err *err)
+int complain(const scep_err *err)
 {
     fprintf(stderr, "scepctl: %s\n", err->detail);
     return FAILED;
 }
 
-static int misuse(const char *what)
+int misuse(const char *what)
 {
     fprintf(stderr, "scepctl: %s\n%s", what, usage_text);
     return USAGE;
 }
 
-/* Who sudo says is at the keyboard; scep-ca adds whom it knows. */
-static const char *operator_name(void)
+const char *operator_name(void)
 {
     const char *name = getenv("SUDO_USER");
 
@@ -100,7 +88,7 @@ static int certificates(scepctl *c, const words *w)
     return list_end(&l, "There is no such certificate.");
 }
 
-static int do_call(scepctl *c, scep_bytes frame)
+int do_call(scepctl *c, scep_bytes frame)
 {
     scep_wire_done done;
     scep_bytes body;

@@ -11,6 +11,7 @@
 #include "wire.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 typedef struct scepctl {
@@ -20,6 +21,26 @@ typedef struct scepctl {
     apr_pool_t *p;
 } scepctl;
 
+/* Exit statuses. */
+enum { DONE_WELL = 0, FAILED = 1, USAGE = 2 };
+
+/* What stands on the command line. */
+typedef struct words {
+    const char *conf, *socket;
+    const char *subject, *authority, *reason, *state;
+    bool json, all, help, version;
+    int operands;
+    const char *command, *operand;
+} words;
+
+/** An error on standard error. @return FAILED */
+int complain(const scep_err *err);
+/** The command line is wrong: @a what, and how it is meant. @return USAGE */
+int misuse(const char *what);
+
+/** Who sudo says is at the keyboard; scep-ca adds whom it knows. */
+const char *operator_name(void);
+
 /* ---- calls ---- */
 
 /**
@@ -28,6 +49,9 @@ typedef struct scepctl {
  * @return NULL and the answer's body; or what scep-ca refused with; UNAVAILABLE: it cannot be asked
  */
 SCEP_MUST const scep_err *call(scepctl *c, scep_bytes frame, scep_verb expected, scep_bytes *body);
+
+/** A call that is answered by DONE, which is shown. @return exit status */
+int do_call(scepctl *c, scep_bytes frame);
 
 /* ---- answers ---- */
 
