@@ -186,17 +186,15 @@ static int pkcs_req(scep_exchange *x)
  * not matter (R-111) and is not even decrypted. */
 static int poll_outcome(const scep_exchange *x)
 {
-    X509_PUBKEY *spki = X509_get_X509_PUBKEY(x->message->signer);
     scep_wire_poll request = { .endpoint = x->endpoint,
                                .transaction_id = x->message->transaction_id,
                                .peer = x->r->useragent_ip };
-    unsigned char hash[32], *der = NULL;
-    int len = i2d_X509_PUBKEY(spki, &der);
-    bool hashed = len > 0 && EVP_Digest(der, (size_t)len, hash, NULL, EVP_sha256(), NULL) == 1;
+    unsigned char hash[SCEP_KEY_HASH];
+    const scep_err *err =
+        scep_key_hash(hash, X509_get_X509_PUBKEY(x->message->signer), x->r->pool);
 
-    OPENSSL_free(der);
-    if (!hashed)
-        return scep_refuse(x, SCEP_INTERNAL, "the signer's key cannot be hashed");
+    if (err)
+        return scep_refuse(x, err->code, err->detail);
     request.key_hash = (scep_bytes){ hash, sizeof(hash) };
     return ask(x, scep_wire_put_poll(SCEP_VERB_POLL, &request, x->r->pool));
 }

@@ -11,13 +11,9 @@
  * another one in a renewal. */
 static const scep_err *hash_key(const char **out, const X509 *cert, apr_pool_t *p)
 {
-    unsigned char hash[32], *der = NULL;
-    int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
-    bool done = len > 0 && EVP_Digest(der, (size_t)len, hash, NULL, EVP_sha256(), NULL) == 1;
+    unsigned char hash[SCEP_KEY_HASH];
 
-    OPENSSL_free(der);
-    if (!done)
-        return scep_fail(p, INTERNAL, "the certificate's key cannot be hashed");
+    SCEP_TRY(scep_key_hash(hash, X509_get_X509_PUBKEY(cert), p));
     *out = scep_base64(p, (scep_bytes){ hash, sizeof(hash) });
     return NULL;
 }

@@ -135,20 +135,9 @@ static const scep_err *find_template(application *a, const renewal_facts *facts)
     return a->template ? NULL : scep_fail(a->p, CONFIG, "the endpoint's template is not there");
 }
 
-static const scep_err *hash_key(scep_bytes *out, X509 *cert, apr_pool_t *p)
-{
-    unsigned char *hash = apr_palloc(p, 32);
-    unsigned char *der = NULL;
-    int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
-    bool ok = len > 0 && EVP_Digest(der, (size_t)len, hash, NULL, EVP_sha256(), NULL);
-
-    OPENSSL_free(der);
-    *out = (scep_bytes){ hash, 32 };
-    return ok ? NULL : scep_fail(p, INTERNAL, "a public key cannot be hashed");
-}
-
 static const scep_err *renew(application *a, const scep_wire_renew *in)
 {
+    unsigned char *hash = apr_palloc(a->p, SCEP_KEY_HASH);
     scep_accept accept;
     scep_message *m;
     renewal_facts facts;
@@ -166,7 +155,8 @@ static const scep_err *renew(application *a, const scep_wire_renew *in)
     SCEP_TRY(open_envelope(&csr, a, m));
     SCEP_TRY(scep_csr_read(&a->csr, csr, a->p));
     SCEP_TRY(find_template(a, &facts));
-    SCEP_TRY(hash_key(&a->key_hash, m->signer, a->p));
+    a->key_hash = (scep_bytes){ hash, SCEP_KEY_HASH };
+    SCEP_TRY(scep_key_hash(hash, X509_get_X509_PUBKEY(m->signer), a->p));
     return office_apply(a);
 }
 

@@ -160,16 +160,22 @@ static const scep_err *read_key(scep_csr *csr, apr_pool_t *p)
     return NULL;
 }
 
-static const scep_err *hash(scep_csr *csr, apr_pool_t *p)
+const scep_err *scep_key_hash(unsigned char out[SCEP_KEY_HASH], X509_PUBKEY *key, apr_pool_t *p)
 {
-    X509_PUBKEY *spki = X509_REQ_get_X509_PUBKEY(csr->req);
     unsigned char *der = NULL;
-    int len = i2d_X509_PUBKEY(spki, &der);
-    bool ok = len > 0 && EVP_Digest(der, (size_t)len, csr->key_hash, NULL, EVP_sha256(), NULL) &&
-              EVP_Digest(csr->der.data, csr->der.len, csr->hash, NULL, EVP_sha256(), NULL);
+    int len = i2d_X509_PUBKEY(key, &der);
+    bool ok = len > 0 && EVP_Digest(der, (size_t)len, out, NULL, EVP_sha256(), NULL) == 1;
 
     OPENSSL_free(der);
-    return ok ? NULL : scep_fail(p, INTERNAL, "a CSR cannot be hashed");
+    return ok ? NULL : scep_fail(p, INTERNAL, "a public key cannot be hashed");
+}
+
+static const scep_err *hash(scep_csr *csr, apr_pool_t *p)
+{
+    SCEP_TRY(scep_key_hash(csr->key_hash, X509_REQ_get_X509_PUBKEY(csr->req), p));
+    if (EVP_Digest(csr->der.data, csr->der.len, csr->hash, NULL, EVP_sha256(), NULL) != 1)
+        return scep_fail(p, INTERNAL, "a CSR cannot be hashed");
+    return NULL;
 }
 
 /* One DER element within bounds and nothing else: another encoding of the same CSR would be

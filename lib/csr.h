@@ -31,4 +31,11 @@ typedef struct scep_csr {
  */
 SCEP_API SCEP_MUST const scep_err *scep_csr_read(scep_csr **out, scep_bytes der, apr_pool_t *p);
 
+#define SCEP_KEY_HASH 32
+
+/** SHA-256 of a public key's DER SubjectPublicKeyInfo, by which keys are told apart. @return NULL,
+ *  or INTERNAL */
+SCEP_API SCEP_MUST const scep_err *scep_key_hash(unsigned char out[SCEP_KEY_HASH], X509_PUBKEY *key,
+                                                 apr_pool_t *p);
+
 #endif
