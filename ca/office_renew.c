@@ -38,8 +38,8 @@ static const scep_err *prove(scep_message **out, const application *a, const sce
     SCEP_TRY(scep_proof_check(out, &proof, accept, a->p));
     if (EVP_MD_get_size((*out)->digest) * 8 < accept->minimum_hash_bits)
         return scep_fail(a->p, BAD_ALG,
-                         "a renewal is signed with a digest of %d bits; MinimumHash and "
-                         "RenewalMinimumHash ask for %d",
+                         "a renewal is signed with a digest of %d bits; SCEPMinimumHash and "
+                         "SCEPRenewalMinimumHash ask for %d",
                          EVP_MD_get_size((*out)->digest) * 8, accept->minimum_hash_bits);
     return NULL;
 }
@@ -64,7 +64,7 @@ static const scep_err *check_kind(const application *a, const scep_message *m)
     if (!renewal || !scep_settings_flag(s, SCEP_SET_RenewalByPKCSReq))
         return scep_fail(a->p, UNREADABLE,
                          "a PKCSReq was signed by a certificate that is not self-signed; "
-                         "RenewalByPKCSReq or Renewal is off");
+                         "SCEPRenewalByPKCSReq or SCEPRenewal is off");
     return NULL;
 }
 

@@ -35,7 +35,7 @@ static const objection *judge_type(const policy_facts *f, apr_pool_t *p)
         return policy_object(p, SCEP_REFUSED, "a renewal; Renewal is off");
     if (f->message_type == SCEP_PKCS_REQ && !f->renewal_by_pkcs_req)
         return policy_object(p, SCEP_REFUSED,
-                             "a PKCSReq that a certificate signed; RenewalByPKCSReq is off");
+                             "a PKCSReq that a certificate signed; SCEPRenewalByPKCSReq is off");
     return NULL;
 }
 
@@ -61,7 +61,7 @@ static const objection *judge_window(const policy_facts *f, apr_pool_t *p)
     return policy_object(p, SCEP_REFUSED,
                          apr_psprintf(p,
                                       "the certificate ends in %" APR_INT64_T_FMT
-                                      " days; RenewalWindow allows its renewal in the last %ld",
+                                      " days; SCEPRenewalWindow allows its renewal in the last %ld",
                                       (f->old_not_after - f->now) / 86400, f->window_days));
 }
 
@@ -105,11 +105,12 @@ static const objection *judge_digest(const policy_facts *f, apr_pool_t *p)
 
     if (bits >= f->minimum_hash_bits || (f->legacy && digest_nid(f->csr->req) == NID_md5))
         return NULL;
-    return policy_object(p, SCEP_BAD_ALG,
-                         apr_psprintf(p,
-                                      "the request is signed with a digest of %d bits; MinimumHash "
-                                      "asks for %d",
-                                      bits, f->minimum_hash_bits));
+    return policy_object(
+        p, SCEP_BAD_ALG,
+        apr_psprintf(p,
+                     "the request is signed with a digest of %d bits; SCEPMinimumHash "
+                     "asks for %d",
+                     bits, f->minimum_hash_bits));
 }
 
 static const objection *judge_key(const policy_facts *f, apr_pool_t *p)

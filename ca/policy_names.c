@@ -304,11 +304,11 @@ const objection *policy_judge_same_names(const policy_facts *f, apr_pool_t *p)
     if (!same_name(X509_REQ_get_subject_name(f->csr->req), X509_get_subject_name(f->old)))
         return policy_object(p, SCEP_BAD_SUBJECT,
                              "a renewal asks for another subject than the certificate has; "
-                             "DisableRenewalSubjectNameMatch is off");
+                             "SCEPDisableRenewalSubjectNameMatch is off");
     if (has_new_alt_name(f, p))
         return policy_object(p, SCEP_BAD_SUBJECT,
                              "a renewal asks for a subjectAltName that the certificate has not; "
-                             "DisableRenewalSubjectNameMatch is off");
+                             "SCEPDisableRenewalSubjectNameMatch is off");
     if (has_new_sid(f))
         return policy_object(p, SCEP_REFUSED,
                              "a renewal asks for a Microsoft SID that the certificate has not");

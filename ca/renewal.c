@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "oid.h"
 
+#include <openssl/err.h>
 #include <string.h>
 #include <strings.h>
 
@@ -12,9 +13,12 @@
 static bool is_signed_by(X509 *cert, X509 *issuer)
 {
     EVP_PKEY *key = X509_get0_pubkey(issuer);
+    bool is = key &&
+              X509_NAME_cmp(X509_get_issuer_name(cert), X509_get_subject_name(issuer)) == 0 &&
+              X509_verify(cert, key) == 1;
 
-    return key && X509_NAME_cmp(X509_get_issuer_name(cert), X509_get_subject_name(issuer)) == 0 &&
-           X509_verify(cert, key) == 1;
+    ERR_clear_error(); /* keys that were tried */
+    return is;
 }
 
 static bool is_signed_by_one(X509 *cert, const STACK_OF(X509) * issuers)

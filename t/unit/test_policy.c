@@ -250,7 +250,7 @@ static const judged rows[] = {
       .key_usage = KU_KEY_ENCIPHERMENT },
     { "an RSA key for encipherment only", ASKED, GOOD, .key_usage = KU_KEY_ENCIPHERMENT },
     { "SHA-1 at the floor", ASKED, GOOD, .digest = EVP_sha1 },
-    { "SHA-1 below the floor", ASKED, SCEP_BAD_ALG, "160 bits; MinimumHash asks for 256",
+    { "SHA-1 below the floor", ASKED, SCEP_BAD_ALG, "160 bits; SCEPMinimumHash asks for 256",
       .digest = EVP_sha1, .hash_bits = 256 },
     { "SHA-256 at the floor", ASKED, GOOD, .hash_bits = 256 },
     { "PSS with SHA-1 below the floor", ASKED, SCEP_BAD_ALG, "160 bits", .hash_bits = 256,
