@@ -16,6 +16,22 @@ void *scep_section_create(apr_pool_t *p, char *path)
     return apr_pcalloc(p, sizeof(scep_section));
 }
 
+static void unset(scep_section *section, scep_setting which)
+{
+    section->settings.value[which] = section->where[which] = NULL;
+    section->weak[which] = false;
+}
+
+/* SCEPAuthority and SCEPConfiguration say the same thing: the one of the inner section wins. */
+static void one_name_of_the_ca(scep_section *out, const scep_section *inner)
+{
+    bool authority = inner->settings.value[SCEP_SET_Authority] != NULL;
+    bool configuration = inner->settings.value[SCEP_SET_Configuration] != NULL;
+
+    if (authority != configuration)
+        unset(out, authority ? SCEP_SET_Configuration : SCEP_SET_Authority);
+}
+
 void *scep_section_merge(apr_pool_t *p, void *base, void *add)
 {
     const scep_section *outer = base, *inner = add;
@@ -25,6 +41,8 @@ void *scep_section_merge(apr_pool_t *p, void *base, void *add)
     scep_settings_merge(&out->settings, &outer->settings, &inner->settings);
     for (i = 0; i < SCEP_SET_COUNT; i++)
         out->where[i] = inner->where[i] ? inner->where[i] : outer->where[i];
+    out->registry = inner->registry;
+    one_name_of_the_ca(out, inner);
     return out;
 }
 
@@ -92,6 +110,49 @@ static const char *misplaced(cmd_parms *cmd, const scep_setting_info *row)
     return NULL;
 }
 
+/* What a former SCEPRegistry of this section gave. */
+static void forget_registry(scep_section *section)
+{
+    for (int i = 0; i < SCEP_SET_COUNT; i++) {
+        if (section->weak[i])
+            unset(section, (scep_setting)i);
+    }
+}
+
+/* A directive beside the registry names the CA in the other way. */
+static bool is_said_otherwise(const scep_section *section, scep_setting which)
+{
+    return which == SCEP_SET_Configuration && section->settings.value[SCEP_SET_Authority];
+}
+
+/* SCEPRegistry, whatever stands before and behind it in the section: what a directive sets wins. */
+static const char *read_registry(cmd_parms *cmd, scep_section *section)
+{
+    const char *file = section->settings.value[SCEP_SET_Registry];
+    const char *path = ap_server_root_relative(cmd->pool, file);
+    scep_registry *registry = apr_pcalloc(cmd->pool, sizeof(*registry));
+    const scep_err *err;
+
+    if (!path)
+        return apr_psprintf(cmd->pool, "SCEPRegistry: '%s' is not a path", file);
+    err = scep_registry_load(registry, path, cmd->pool);
+    if (err)
+        return apr_pstrcat(cmd->pool, "SCEPRegistry: ", err->detail, NULL);
+    forget_registry(section);
+    section->registry = registry;
+    for (int i = 0; i < registry->settings->nelts; i++) {
+        const scep_registry_setting *s =
+            &APR_ARRAY_IDX(registry->settings, i, scep_registry_setting);
+
+        if (section->settings.value[s->which] || is_said_otherwise(section, s->which))
+            continue;
+        section->settings.value[s->which] = s->value;
+        section->where[s->which] = apr_psprintf(cmd->pool, "%s:%d", path, s->line);
+        section->weak[s->which] = true;
+    }
+    return NULL;
+}
+
 /* As the administrator may write it: "/CertSrv/mscep_admin/" is "CertSrv/mscep_admin". */
 static const char *strip_slashes(apr_pool_t *p, const char *value)
 {
@@ -124,7 +185,10 @@ static const char *set(cmd_parms *cmd, scep_section *section, scep_setting which
         return err->detail;
     section->where[which] =
         apr_psprintf(cmd->pool, "%s:%d", cmd->directive->filename, cmd->directive->line_num);
-    return NULL;
+    section->weak[which] = false;
+    if (which == SCEP_SET_Authority && section->weak[SCEP_SET_Configuration])
+        unset(section, SCEP_SET_Configuration);
+    return which == SCEP_SET_Registry ? read_registry(cmd, section) : NULL;
 }
 
 /* The setting stands in the command's own data. */

@@ -184,6 +184,21 @@ static void warn_of_legacy(apr_hash_t *endpoints, const server_rec *main_server,
                      names);
 }
 
+/* A value that goes unheeded is a rule that the administrator believes in. */
+static void report_registry(server_rec *s, const server_rec *main_server)
+{
+    const scep_section *section = ap_get_module_config(s->lookup_defaults, &scep_module);
+    const scep_registry *registry = section ? section->registry : NULL;
+
+    for (int i = 0; registry && i < registry->left->nelts; i++) {
+        const scep_registry_left *left = &APR_ARRAY_IDX(registry->left, i, scep_registry_left);
+
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, main_server,
+                     "SCEP0042: %s:%d: %s is not carried over: %s",
+                     section->settings.value[SCEP_SET_Registry], left->line, left->name, left->why);
+    }
+}
+
 static apr_array_header_t *wire_endpoints(apr_hash_t *endpoints, apr_pool_t *p)
 {
     apr_array_header_t *list =
@@ -341,6 +356,7 @@ const scep_err *scep_config_plan(scep_plan *out, server_rec *main_server, apr_po
         check_request_line(s, main_server);
     }
     for (s = main_server; s; s = s->next) {
+        report_registry(s, main_server);
         if (scep_settings_flag(scep_server_settings(s), SCEP_SET_Engine))
             SCEP_TRY(check_identifiers(kept->endpoints, s, p));
     }

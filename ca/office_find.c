@@ -11,6 +11,7 @@
 
 typedef struct poll_job {
     const transaction *transaction;
+    long minutes; /* SCEPCacheRequest */
     transaction_answer answer;
 } poll_job;
 
@@ -18,7 +19,7 @@ static const scep_err *poll_in_store(store_tx *tx, void *baton)
 {
     poll_job *j = baton;
 
-    return transaction_poll(tx, j->transaction, &j->answer);
+    return transaction_poll(tx, j->transaction, j->minutes, &j->answer);
 }
 
 /* One answer for a transactionID that there is not and for one of another key: S-22. */
@@ -30,6 +31,7 @@ static const scep_err *poll(application *a)
     SCEP_TRY(transaction_make(&a->transaction, a->endpoint->name, a->transaction_id, a->key_hash,
                               NULL, a->p));
     j.transaction = a->transaction;
+    j.minutes = scep_settings_number(&a->endpoint->settings, SCEP_SET_CacheRequest);
     SCEP_TRY(store_run(a->o->store, poll_in_store, &j, a->p));
     a->answer = j.answer;
     if (a->answer.state == TRANSACTION_NEW)

@@ -94,6 +94,7 @@ static const scep_err *read_answer(store_tx *tx, const store_transaction *key,
     if (!row)
         return NULL;
     answer->request = row->request;
+    answer->created = row->created;
     if (strcmp(row->state, "issued") == 0)
         return read_issued(tx, row, answer);
     answer->state = strcmp(row->state, "denied") == 0 ? TRANSACTION_DENIED : TRANSACTION_PENDING;
@@ -110,11 +111,20 @@ const scep_err *transaction_find(store_tx *tx, const transaction *t, transaction
     return read_answer(tx, &t->row, answer);
 }
 
-const scep_err *transaction_poll(store_tx *tx, const transaction *t, transaction_answer *answer)
+/* Answered at once, and longer ago than devices ask again. */
+static bool is_past(const transaction_answer *answer, long minutes)
+{
+    bool waited = answer->request && *answer->request;
+
+    return !waited && apr_time_sec(scep_now()) - answer->created >= (apr_int64_t)minutes * 60;
+}
+
+const scep_err *transaction_poll(store_tx *tx, const transaction *t, long minutes,
+                                 transaction_answer *answer)
 {
     *answer = (transaction_answer){ .state = TRANSACTION_NEW };
     SCEP_TRY(read_answer(tx, &t->row, answer));
-    if (answer->state == TRANSACTION_REVOKED)
+    if (answer->state == TRANSACTION_REVOKED || is_past(answer, minutes))
         answer->state = TRANSACTION_NEW;
     return NULL;
 }

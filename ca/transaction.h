@@ -36,6 +36,7 @@ typedef struct transaction_answer {
     scep_bytes certificate; /* where issued: DER */
     const char *authority;  /* where issued: whose */
     const char *request;    /* where it waited: its id; the queue may have forgotten it */
+    apr_int64_t created;    /* when it was answered, or began to wait */
 } transaction_answer;
 
 /** @param key_hash SHA-256 of the SubjectPublicKeyInfo of the key that signed the request, 32
@@ -64,12 +65,14 @@ SCEP_MUST const scep_err *transaction_find(store_tx *tx, const transaction *t,
                                            transaction_answer *answer);
 
 /**
- * In a job: what became of the newest request of that transactionID and key? A CertPoll after the
- * half of the certificate's life is answered still, a revoked one is NEW (R-112 to R-114).
+ * In a job: what became of the newest request of that transactionID and key? What waited once is
+ * answered until its certificate ends, also after the half of its life; a revoked one is NEW (R-112
+ * to R-114). What was answered at once is known to a CertPoll for @a minutes only, and NEW then
+ * (SCEPCacheRequest); transaction_find() goes on knowing it.
  * @param t made without a CSR
  * @return NULL; NEW where there is none, or it belongs to another key (R-121)
  */
-SCEP_MUST const scep_err *transaction_poll(store_tx *tx, const transaction *t,
+SCEP_MUST const scep_err *transaction_poll(store_tx *tx, const transaction *t, long minutes,
                                            transaction_answer *answer);
 
 /** t->row says that it was issued: serial, authority, and its times from the certificate's. */

@@ -19,6 +19,7 @@
 #include "query.h"
 #include "ra.h"
 #include "reference.h"
+#include "registry.h"
 #include "settings.h"
 #include "wire.h"
 

@@ -1,4 +1,4 @@
-/* Seeds that are no DER: query strings, frames, texts of ca.conf. */
+/* Seeds that are no DER: query strings, frames, texts of ca.conf, registry exports. */
 #include "make-seeds.h"
 
 #include <apr_strings.h>
@@ -177,10 +177,79 @@ static void make_confs(apr_pool_t *p)
     put_seed("conf", "fault-empty", (scep_bytes){ nul, 0 }, p);
 }
 
+/* ---- registry exports ---- */
+
+#define MSCEP "[HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Cryptography\\MSCEP"
+#define VERSION_5 "Windows Registry Editor Version 5.00\r\n\r\n"
+#define SUBKEY(name, data) MSCEP "\\" name "]\r\n\"" name "\"=" data "\r\n\r\n"
+#define EXPORT                                                                                 \
+    VERSION_5 MSCEP "]\r\n\"SignatureTemplate\"=\"Sig\"\r\n\"EncryptionTemplate\"=\"Enc\"\r\n" \
+                    "\"GeneralPurposeTemplate\"=\"All\"\r\n\r\n" MSCEP                         \
+                    "\\CAInfo]\r\n\"Configuration\"=\"host\\\\CA\"\r\n\r\n" SUBKEY(            \
+                        "EnforcePassword", "dword:00000001")                                   \
+                        SUBKEY("PasswordMax", "dword:00000005")                                \
+                            SUBKEY("PasswordVDir", "\"CertSrv/mscep_admin\"")                  \
+                                SUBKEY("HashAlgorithm", "\"SHA-256\"")                         \
+                                    SUBKEY("EncryptedPassword", "hex:01,02,\\\r\n  03,04")     \
+                                        SUBKEY("CAType", "dword:1")
+
+/* ASCII only. */
+static scep_bytes wide(const char *text, apr_pool_t *p)
+{
+    size_t n = strlen(text);
+    unsigned char *data = apr_pcalloc(p, 2 * n + 2);
+
+    data[0] = 0xFF;
+    data[1] = 0xFE;
+    for (size_t i = 0; i < n; i++)
+        data[2 * i + 2] = (unsigned char)text[i];
+    return (scep_bytes){ data, 2 * n + 2 };
+}
+
+static void make_registries(apr_pool_t *p)
+{
+    static const struct {
+        const char *name, *text;
+    } seeds[] = {
+        { "whole", EXPORT },
+        { "old", "REGEDIT4\n" MSCEP "]\n\"SignatureTemplate\"=hex(2):41,42,00\n" },
+        { "types",
+          VERSION_5 MSCEP "]\n\"a\"=hex(1):41,00,3d,d8,00,de,00,00\n"
+                          "\"b\"=hex(7):41,00,00,00,42,00,00,00\n\"c\"=hex(b):1,0,0,0,0,0,0,0\n"
+                          "\"d\"=hex(5):0,0,0,1\n@=\"\"\n\"PasswordMax\"=hex(4):7,0,0,0\n" },
+        { "deletions", EXPORT "\"CAType\"=-\r\n[-HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft"
+                              "\\Cryptography\\MSCEP\\PasswordMax]\r\n" },
+        { "others", EXPORT "[HKEY_LOCAL_MACHINE\\SYSTEM\\HTTP\\Parameters]\n\"x\"=dword:1\n"
+                           "[HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\ADCS\\NDES]\n\"y\"=\"z\"\n" },
+        { "comments", VERSION_5 "; a\n" MSCEP "] ; b\n \"PasswordLength\" = dword:8 ; c\n" },
+        { "utf-8", "\xEF\xBB\xBF" VERSION_5 MSCEP
+                   "]\n\"SignatureTemplate\"=\"\xC3\xA4\xF0\x9F\x98\x80\"\n" },
+        { "fault-first", "REGEDIT5\n" },
+        { "fault-key", VERSION_5 MSCEP "\n" },
+        { "fault-no-key", VERSION_5 "\"a\"=dword:1\n" },
+        { "fault-range", VERSION_5 SUBKEY("Refresh", "dword:ffffffff") },
+        { "fault-type", VERSION_5 SUBKEY("SignatureTemplate", "dword:1") },
+        { "fault-escape", VERSION_5 MSCEP "]\n\"a\"=\"\\n\"\n" },
+        { "fault-dword", VERSION_5 MSCEP "]\n\"a\"=dword:123456789\n" },
+        { "fault-hex", VERSION_5 MSCEP "]\n\"a\"=hex(1):41\n" },
+        { "fault-continued", VERSION_5 MSCEP "]\n\"a\"=hex:01,\\" },
+        { "fault-other", VERSION_5 "[HKEY_CURRENT_USER\\a]\n" },
+        { "fault-utf-8", VERSION_5 ";\xC0\x80" },
+        { "fault-big-endian", "\xFE\xFF" },
+    };
+    static const unsigned char half[] = { 0xFF, 0xFE, 'R', 0, 0x3D, 0xD8, 'E' };
+
+    for (int i = 0; i < COUNT(seeds); i++)
+        put_seed("registry", seeds[i].name, scep_bytes_of(seeds[i].text), p);
+    put_seed("registry", "utf-16", wide(EXPORT, p), p);
+    put_seed("registry", "fault-utf-16", (scep_bytes){ half, sizeof(half) }, p);
+}
+
 void make_text_seeds(apr_pool_t *p)
 {
     pool = p;
     make_queries(p);
     make_frames();
     make_confs(p);
+    make_registries(p);
 }

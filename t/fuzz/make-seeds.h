@@ -15,7 +15,7 @@ scep_bytes issuer_and_serial(const X509 *cert, const char *hex, apr_pool_t *p);
 void make_reference_seeds(apr_pool_t *p);
 void make_csr_seeds(apr_pool_t *p);
 
-/** Query strings, frames and texts of ca.conf. */
+/** Query strings, frames, texts of ca.conf and registry exports. */
 void make_text_seeds(apr_pool_t *p);
 
 #endif

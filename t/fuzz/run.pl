@@ -18,6 +18,7 @@ my %room = (
     conf      => [qw(ca/conf*.c)],
     proof     => [qw(lib/proof*.c)],
     reference => [qw(lib/reference.c)],
+    registry  => [qw(lib/registry*.c)],
 );
 
 sub findings { my ($target) = @_; return grep { -f } glob("fuzz/findings/$target/*") }
