@@ -12,6 +12,12 @@
 #define TRIES 3
 #define PAUSE apr_time_from_msec(100)
 
+/* All nodes of one database take this lock for a group; its number is "scep". Not a level above,
+ * which would look at the state before the lock was granted. */
+#define PGSQL_BEGIN                        \
+    "BEGIN ISOLATION LEVEL READ COMMITTED" \
+    "; SELECT pg_advisory_xact_lock(1935893872)"
+
 void store_conn_fault(store_conn *c, int code, apr_pool_t *scratch)
 {
     const char *why = apr_dbd_error(c->driver, c->handle, code);
@@ -90,6 +96,18 @@ static const scep_err *sqlite_settings(store_conn *c, apr_pool_t *p)
     return NULL;
 }
 
+/* A node that stops in the middle of a group shall not stop the others for longer than they have
+ * patience: the server ends its transaction. */
+static const scep_err *pgsql_settings(store_conn *c, apr_pool_t *p)
+{
+    const char *sql = apr_psprintf(p, "SET idle_in_transaction_session_timeout = %" APR_TIME_T_FMT,
+                                   apr_time_as_msec(STORE_PATIENCE / 2));
+
+    if (!store_conn_exec(c, sql, p))
+        return scep_fail(p, CONFIG, "the database cannot be set up: %s", c->why);
+    return NULL;
+}
+
 static const scep_err *prepare(store_conn *c, apr_pool_t *p)
 {
     static const char *const sql[STORE_STATEMENT_COUNT] = {
@@ -150,16 +168,17 @@ static const scep_err *open_handle(store_conn *c, const char *where, apr_pool_t 
                          name, apr_strerror(status, text, sizeof(text)), name, name);
     if (sqlite)
         SCEP_TRY(create_file(colon + 1, p));
-    /* SQLite takes the lock for writing at once: a reader that wants to write later can only be
-     * refused. PostgreSQL locks rows and does not know the word. */
-    c->begin = sqlite ? "BEGIN IMMEDIATE" : "BEGIN";
+    /* One group at a time, whichever node's. SQLite takes the lock for writing at once: a reader
+     * that wants to write later can only be refused. PostgreSQL locks rows, and the groups of two
+     * nodes have theirs in different order: each would wait for the other. */
+    c->begin = sqlite ? "BEGIN IMMEDIATE" : PGSQL_BEGIN;
     status = apr_dbd_open_ex(c->driver, c->pool, colon + 1, &c->handle, &why);
     if (status) {
         c->handle = NULL;
         return scep_fail(p, CONFIG, "%s cannot be opened: %s", sqlite ? colon + 1 : "the database",
                          scep_printable(p, scep_bytes_of(why ? why : "no reason given"), 200));
     }
-    return sqlite ? sqlite_settings(c, p) : NULL;
+    return sqlite ? sqlite_settings(c, p) : pgsql_settings(c, p);
 }
 
 static const scep_err *make_ready(store_conn *c, const char *where, apr_pool_t *p)

@@ -141,34 +141,73 @@ static const char *challenge_of(const options *o, apr_pool_t *p)
     return line;
 }
 
-int command_open(const options *o, apr_pool_t *p)
+/* One reply. @return NULL, or why it is none */
+static const char *open_one(const options *o, const char *request, const char *file,
+                            X509_STACK *ca_ra, apr_pool_t *p)
 {
-    X509_STACK *ca_ra = o->ca_ra ? read_ca_ra(o->ca_ra, p) : NULL;
     opened inside = { 0 };
+    earlier asked = read_earlier(request, p);
+    scep_bytes der = read_file(file, p);
     const char *why;
-    earlier asked;
-    fixture_reply *reply;
-    scep_bytes der;
+    fixture_reply *reply = fixture_open(der, NULL, NULL, &why, p);
 
-    if (!o->request || !o->reply)
-        die("open", "needs --request and --reply");
-    load_legacy();
-    asked = read_earlier(o->request, p);
-    der = read_file(o->reply, p);
-    reply = fixture_open(der, NULL, NULL, &why, p);
     if (reply && signed_content(der, p).data)
         why = open_content(&inside, der, asked.signer, asked.signer_key, challenge_of(o, p), p);
-    if (why) {
-        fprintf(stderr, "scep-request: %s: %s\n", o->reply, why);
-        return 1;
-    }
+    if (why)
+        return why;
     print_reply(reply, &asked, ca_ra, p);
     print_content(&inside);
     if (inside.certs && sk_X509_num(inside.certs) > 0)
         print_leaf(o, inside.certs, asked.key, ca_ra, p);
     if (inside.crls && sk_X509_CRL_num(inside.crls) > 0)
         print_crl(o, sk_X509_CRL_value(inside.crls, 0), ca_ra, p);
+    return NULL;
+}
+
+/* Many replies, since starting a program takes longer than opening one: an empty line ends each. */
+static int open_list(const options *o, X509_STACK *ca_ra, apr_pool_t *p)
+{
+    FILE *list = strcmp(o->list, "-") == 0 ? stdin : fopen(o->list, "r");
+    char line[1024];
+
+    if (!list)
+        die(o->list, "cannot be read");
+    while (fgets(line, sizeof(line), list)) {
+        char *file = strchr(line, ' ');
+        const char *why;
+        apr_pool_t *one;
+
+        if (!file)
+            die(o->list, "has a line that is not: DIR/NNNN FILE");
+        *file++ = '\0';
+        file[strcspn(file, "\n")] = '\0';
+        FIXTURE_MUST(apr_pool_create(&one, p) == APR_SUCCESS);
+        why = open_one(o, line, file, ca_ra, one);
+        if (why)
+            printf("why=%s\n", why);
+        printf("\n");
+        apr_pool_destroy(one);
+    }
+    if (list != stdin)
+        (void)fclose(list);
     return 0;
+}
+
+int command_open(const options *o, apr_pool_t *p)
+{
+    X509_STACK *ca_ra = o->ca_ra ? read_ca_ra(o->ca_ra, p) : NULL;
+    const char *why;
+
+    if (!o->list && (!o->request || !o->reply))
+        die("open", "needs --request and --reply, or --list");
+    load_legacy();
+    if (o->list)
+        return open_list(o, ca_ra, p);
+    why = open_one(o, o->request, o->reply, ca_ra, p);
+    if (!why)
+        return 0;
+    fprintf(stderr, "scep-request: %s: %s\n", o->reply, why);
+    return 1;
 }
 
 int command_certs(const options *o, apr_pool_t *p)

@@ -24,6 +24,7 @@ static const char usage[] =
     "           [--poll DIR/NNNN] [--data WORD] [--issuer PEM] [--serial HEX]\n"
     "       scep-request open --request DIR/NNNN --reply FILE [--ca-ra FILE]\n"
     "           [--challenge-file FILE|-] [--out PEM] [--chain PEM] [--crl PEM]\n"
+    "       scep-request open --list FILE|- [--ca-ra FILE]\n"
     "       scep-request next --reply FILE --ca-ra FILE --out FILE\n"
     "       scep-request certs --ca-ra FILE\n"
     "In --subject, --san, --type and --transaction-id {} is the number of the request.\n"
@@ -32,8 +33,8 @@ static const char usage[] =
     "its transactionID, its key and its signer. messageData is, by --data: csr (the default),\n"
     "issuer-and-subject (with --poll), swapped (the same, subject first), issuer-and-serial (with\n"
     "--serial), nonsense or empty; --issuer is the certificate whose subject is the issuer.\n"
-    "open writes the first certificate to --out, all of them in order to --chain; next writes\n"
-    "what can be given as --ca-ra.\n";
+    "open writes the first certificate to --out, all of them in order to --chain; lines of --list\n"
+    "are: DIR/NNNN FILE. next writes what can be given as --ca-ra.\n";
 
 _Noreturn void die(const char *what, const char *which)
 {

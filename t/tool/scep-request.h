@@ -35,6 +35,7 @@
     X(nonce_length)   \
     X(request)        \
     X(reply)          \
+    X(list)           \
     X(chain)          \
     X(crl)
 #define FLAGS(X) X(ber) X(oaep) X(pss)
