@@ -1,5 +1,7 @@
 # Where SCEP answers, and what plain HTTP asks of it. scep.md 1.1-1.3, ndes.md 2.2.
 use SCEPTest;
+use Encode ();
+use MIME::Base64 ();
 
 my $s = SCEPTest->up(
     host => <<'END');
@@ -13,6 +15,14 @@ SetHandler scep
 <Location "/strict">
 SetHandler scep
 SCEPCompatibility rfc8894
+</Location>
+<Location "/utf-16le">
+SetHandler scep
+SCEPPageEncoding utf-16le
+</Location>
+<Location "/utf-8">
+SetHandler scep
+SCEPPageEncoding utf-8
 </Location>
 <Location "/small">
 SetHandler scep
@@ -38,6 +48,18 @@ for my $form (
     my $got = $s->get("$form$caps");
     ok($got->{status} == 200 && $got->{body} eq $first->{body}, "R-006, Q-17, Q-18: $form answers")
         or diag("$got->{status} $got->{body}");
+}
+# Each form that NDES's clients use, as they write it and in either letter case.
+for my $form (
+    qw(/certsrv/mscep/mscep.dll /certsrv/mscep/mscep.dll/pkiclient.exe /certsrv/mscep/ /certsrv/mscep
+    /CertSrv/MSCEP /certsrv/mscep_admin /certsrv/mscep_admin/ /CertSrv/MSCEP_ADMIN /certsrv/mscep_admin/mscep.dll))
+{
+    my @who = $form =~ /admin/i ? (user => $s->credentials) : ();
+    for my $spelling ($form, lc $form, uc $form) {
+        is($s->get("$spelling$caps", @who)->{body}, $first->{body}, "Q-17, Q-18: $spelling answers");
+        like($s->get("$spelling?operation=GetCACerts", @who)->{header}{'content-type'} // '',
+            qr{^application/x-x509-ca-ra-cert$}, "$spelling answers GetCACerts too");
+    }
 }
 for my $form (qw(/certsrv /certsrv/ /certsrv/mscepx /certsrv/mscep.dll /mscep/mscep.dll /scepx)) {
     is($s->get("$form$caps")->{status}, 404, "$form is not SCEP's");
@@ -65,7 +87,8 @@ unlike($first->{body}, qr/\r|^\n|\n\n|\n$/, 'R-021, Q-03: one word a line, no em
 unlike($first->{body}, qr/\b(?:DES|MD5)\b/, 'R-025: neither DES nor MD5 is offered');
 cmp_ok(length $first->{body}, '<', 1024, 'Q-04: short enough for certmonger');
 is($s->get("$dll?operation=$_")->{body}, $first->{body}, "D-10, Q-15, Q-16, Q-20: operation=$_ is the same")
-    for 'getcacaps', 'GETCACAPS', 'GetCACaps&message=', 'GetCACaps&message=ca;x=?y';
+    for 'getcacaps', 'GETCACAPS', 'GetCACaps&message=', 'GetCACaps&message=ca;x=?y', 'GetCACaps&message=default',
+    'GetCACaps&message=qa', 'GetCACaps&message=SCEP%20Authority%5C', 'GetCACaps&message=%00%ff%zz', 'GetCACaps&message=' . 'x' x 30_000;
 is($s->get("$dll?message=x&Operation=GetCACaps")->{body},
     $first->{body}, 'Q-13, Q-15: the order of parameters and the case of names do not matter');
 
@@ -76,7 +99,8 @@ is($certs->{status}, 200, 'R-002: GetCACert answers');
 is($certs->{header}{'content-type'}, 'application/x-x509-ca-ra-cert', 'R-031, Q-30: as a CA and RA list');
 ok($certs->{whole} && defined $certs->{header}{'content-length'} && !$certs->{chunked},
     'with a Content-Length and not chunked');
-for my $form ('GetCACerts', 'getcacert', 'GetCACert&message=anything', 'GetCACert&message=0',
+for my $form ('GetCACerts', 'GETCACERTS', 'GetCACerts&message=1', 'getcacert', 'GetCACert&message=', 'GetCACert&message',
+    'GetCACert&message=anything', 'GetCACert&message=0', 'GetCACert&message=default', 'GetCACert&message=%00%ff%zz',
     'GetCACert&message=SCEP%20Authority%5C')
 {
     my $got = $s->get("$dll?operation=$form");
@@ -138,8 +162,27 @@ my $head = $s->http('HEAD', "$dll$caps");
 is($head->{status}, 200, 'HEAD answers');
 is($head->{body},   '',  'without a body');
 
-like($s->get($dll)->{header}{'content-type'}, qr{^text/html$}, 'without an operation: the page of NDES');
-is($s->get($dll)->{status}, 200, 'with status 200');
+is(length $s->http('HEAD', "$dll?operation=GetCACerts")->{body}, 0, 'nor has one of GetCACerts');
+
+# ---- the information page
+
+my %text = (
+    $dll        => sub { Encode::decode('UTF-16LE', substr $_[0], 2) },
+    '/utf-16le' => sub { Encode::decode('UTF-16LE', $_[0]) },
+    '/utf-8'    => sub { $_[0] });
+for my $path (sort keys %text) {
+    my $got = $s->get($path, host => 'ndes.example:8080');
+    is($got->{status}, 200, "$path without an operation: a page, with status 200");
+    is($got->{header}{'content-type'}, 'text/html', 'as text/html without a charset');
+    is($got->{header}{'content-length'}, length $got->{body}, 'with its length');
+    is(substr($got->{body}, 0, 2) eq "\xFF\xFE" ? 1 : 0, $path eq $dll ? 1 : 0, 'with a byte order mark where that is asked for');
+    my $says = $text{$path}->($got->{body});
+    like($says, qr/^<HTML>[\x00-\x7F]+<\/HTML>\r\n$/, 'in the encoding that is set, to its last byte');
+    like($says, qr/Network Device Enrollment Service/, 'under the name of NDES');
+    like($says, qr/\(SCEP\).*certificate requests.*enrollment challenge password.*admin URL/s, 'it says what the address is for');
+    like($says, qr{[ ">]http://ndes\.example:8080/CertSrv/mscep_admin[ "<]}, 'and where passwords are, under the name that was asked for');
+    is($s->http('HEAD', $path)->{body}, '', 'HEAD has no body');
+}
 is($s->get('/strict')->{status}, 400, 'R-010: or 400 where RFC 8894 is followed');
 is($s->get("$_?operation=Bogus")->{status}, 400, "R-010: $_: an unknown operation is 400") for $dll, '/strict';
 is($s->get("$_?operation=GetNextCACert")->{status}, 404, "R-043, D-11: $_: GetNextCACert is refused") for $dll, '/strict';
@@ -155,6 +198,22 @@ $plain->($s->post("$dll?operation=PKIOperation", ''), 'an empty body');
 $plain->($s->get("$dll?operation=PKIOperation&message=Z2FyYmFnZQ=="), 'garbage by GET');
 $plain->($s->get("$dll?operation=PKIOperation&message=*"), 'no base64 at all');
 $plain->($s->get("$dll?operation=PKIOperation"), 'no message');
+$plain->($s->get("$dll?operation=PKIOperation&message="), 'an empty message');
+# Microsoft's own test of an address sends such, and reads the status.
+for my $kilobytes (1, 8, 16, 24, 31) {
+    for my $begin ("\x30\x80\x06\x09", "\xff") {
+        my $bytes = substr $begin . join('', map { chr($_ * 7 % 256) } 1 .. 24_000), 0, $kilobytes * 768;
+        my $raw   = MIME::Base64::encode_base64($bytes, '');
+        my %as    = (raw => $raw, escaped => $raw =~ s/([+\/=])/sprintf '%%%02X', ord $1/ger);
+        for my $how (sort keys %as) {
+            my $got = $s->get("$dll?operation=PKIOperation&message=$as{$how}");
+            $plain->($got, "$kilobytes KB of garbage by GET, $how");
+            unlike($got->{body}, qr/^\x30/, 'nor anything like it');
+            is($s->get("/strict?operation=PKIOperation&message=$as{$how}")->{status}, 400,
+                "R-069, Q-09: $kilobytes KB of garbage by GET, $how: 400 where RFC 8894 is followed");
+        }
+    }
+}
 for my $got (
     $s->post('/strict?operation=PKIOperation', 'garbage' x 300),
     $s->post('/strict?operation=PKIOperation', ''),

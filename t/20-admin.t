@@ -3,10 +3,15 @@
 use SCEPTest;
 use Encode ();
 
+# A page for each digest.
+sub thumbprints {
+    return join '', map { SCEPServer::guard("/$_") =~ s{(?=</Location>)}{SetHandler scep-admin\nSCEPThumbprint $_\n}r } @_;
+}
+
 my $admin = '/certsrv/mscep_admin/';
 my $s     = SCEPTest->up(
-    ports  => 3,
-    hosts  => <<"END" . SCEPServer::guard('/certsrv/mscep_admin') . <<'END2');
+    ports  => 4,
+    hosts  => <<"END" . SCEPServer::guard('/certsrv/mscep_admin') . thumbprints('sha1', 'sha256') . <<'END2');
 <VirtualHost 127.0.0.1:\@PORT\@>
 ServerName scep.test
 SCEPEngine on
@@ -38,6 +43,17 @@ Require valid-user
 ServerName open.test
 SCEPEngine on
 </VirtualHost>
+<VirtualHost 127.0.0.1:@PORT4@>
+ServerName named.test
+SCEPEngine on
+SCEPPasswordVDir "Pki <1>/Admin"
+<Location "/pki <1>/admin">
+AuthType Basic
+AuthName "NDES"
+AuthUserFile "@DIR@/users"
+Require valid-user
+</Location>
+</VirtualHost>
 END2
 
 $s->expect_log(
@@ -60,9 +76,7 @@ my $text = $s->decode_page($page->{body});
 is(Encode::encode('UTF-16LE', $text), substr($page->{body}, 2), 'and is UTF-16LE to its last byte');
 my ($challenge) = $text =~ /The enrollment challenge password is: <B> (\S*) <\/B>/;
 like($challenge // '', qr/^[0-9A-F]{16}$/, 'the challenge is 8 bytes in upper-case hex');
-my $root = run(['openssl', 'x509', '-in', $s->ca_cert, '-noout', '-fingerprint', '-md5']);
-(my $md5 = uc(($root->{output} =~ /=(.*)/)[0])) =~ tr/://d;
-my $grouped = join ' ', $md5 =~ /(.{8})/g;
+my $grouped = grouped('md5');
 like($text, qr{<P> The thumbprint \(hash value\) for the CA certificate is: <B> $grouped </B>},
     'R-036, D-15, Q-74: the thumbprint is the MD5 of the root in four groups');
 like($text, qr/Network Device Enrollment Service/, 'the heading is there');
@@ -71,37 +85,26 @@ like($text, qr{ </B> <P> This password can be used only once and will expire wit
 like($text, qr/Each enrollment requires a new challenge password\. You can refresh this web page to obtain a new challenge password\./,
     'the page says what to do for the next one');
 
-# The rules by which clients find the challenge.
-my @rules = (
-    ['Fleet', sub { $_[0] =~ /(?i)The enrollment challenge password is: <B> (?<password>\S*)/ && $1 }],
-    ['zentral', sub { $_[0] =~ m{challenge password is: <B> ([A-Z0-9]{16,32}) </B>} && $1 }],
-    ['ManageEngine', sub {
-        my $from = index $_[0], 'The enrollment challenge password is: <B> ';
-        my $to   = index $_[0], ' </B> <P> This password can be used only once';
-        return $from < 0 || $to < 0 ? undef : substr $_[0], $from + 42, $to - $from - 42;
-    }],
-    ['Get-NDESOTP.ps1', sub { $_[0] =~ /([A-F0-9]{16})/i && $1 }],
-    ['iLO script', sub { (grep { /^[A-F0-9]{16}$/ } split /\s+/, $_[0])[0] }],
-    ['get_otp.py', sub {
-        my @parts = split />/, $_[0];
-        for my $i (0 .. $#parts) {
-            return ($parts[ $i + 1 ] =~ /^\s*(\S+)/)[0]
-                if index($parts[$i], ' The enrollment challenge password is: <B') == 0;
-        }
-        return undef;
-    }],
-    ['Junos script', sub { lc($_[0]) =~ /the enrollment challenge password is: <b> ([a-z0-9]+) / && uc $1 }],
-    ['scepclient for .NET', sub { $_[0] =~ /challenge password.*?([0-9A-Fa-f]{8,64})/s && $1 }],
-    ['GlobalProtect', sub { $_[0] =~ /The enrollment challenge password is:?\s*(?:<[^>]+>)?\s*([0-9A-F]+)/ && $1 }],
-    ['Fortinet script', sub {
-        # What BeautifulSoup's prettify makes: one line for each tag and each text.
-        my @lines = grep { /\d/ } grep { length } map { s/^\s+|\s+$//gr }
-            split /(<[^>]*>)/, ($_[0] =~ s/^.*?<\/HEAD>//isr);
-        @lines = grep { !/^</ } @lines;
-        return $lines[1];
-    }],
-);
-is($_->[1]->($text), $challenge, "$_->[0] finds the challenge") for @rules;
+like($text, qr{<A HREF="http://go\.microsoft\.com/fwlink/\?LinkId=67852">Using Network Device Enrollment Service </A>},
+    'and where to read on');
+
+# The CA's digest in groups of eight digits.
+sub grouped {
+    my ($digest) = @_;
+    my $printed = run(['openssl', 'x509', '-in', $s->ca_cert, '-noout', '-fingerprint', "-$digest"]);
+    (my $digits = uc(($printed->{output} =~ /=(.*)/)[0])) =~ tr/://d;
+    return join ' ', $digits =~ /(.{8})/g;
+}
+
+my $sha256 = grouped('sha256');
+like($text, qr{password is: <B> .*</B>.*\r\n<P> The SHA-256 [^<]*: <B> $sha256 </B>}s,
+    'the SHA-256 of the root stands behind the password');
+for my $digest (qw(sha1 sha256)) {
+    my $shown = $s->decode_page($s->admin_page(path => "/$digest")->{body});
+    my $groups = grouped($digest);
+    like($shown, qr{<P> The thumbprint \(hash value\) for the CA certificate is: <B> $groups </B>},
+        "SCEPThumbprint $digest shows that one");
+}
 
 my $second = $s->mint;
 isnt($second, $challenge, 'the next page has another challenge');
@@ -137,6 +140,11 @@ ok($open->{status} >= 400, 'S-30: a page that nobody guards is refused')
     or diag($open->{head});
 unlike($open->{body}, qr/[0-9A-F]{16}/, 'without a challenge');
 ok($s->logs(qr/SCEP\d{4}:.*Require/), 'and the log names the missing Require');
+
+my %named = (port => $s->port(3), host => 'named.test');
+like($s->decode_page($s->get('/certsrv/mscep/', %named)->{body}), qr{"http://named\.test(?::\d+)?(/Pki%20%3c1%3e/Admin)"}i,
+    'the information page names a page of another address, escaped');
+like($s->mint(path => '/Pki%20%3C1%3E/Admin', %named), qr/^[0-9A-F]{16}$/, 'and there it is');
 
 # ---- what mints
 

@@ -5,17 +5,24 @@ use JSON::PP ();
 use POSIX ();
 
 my $admin = '/certsrv/mscep_admin/';
-my $s     = SCEPTest->up(
+my $s     = SCEPTest->ready(
     SCEPTest::hosts(
-        bound => "SCEPTemplate SignatureTemplate WiFiClient\n",
-        few   => "SCEPPasswordMax 1\n",
-        often => "SCEPMintMax 2\n"));
+        bound  => "SCEPTemplate SignatureTemplate WiFiClient\n",
+        few    => "SCEPPasswordMax 1\n",
+        often  => "SCEPMintMax 2\n",
+        single => "SCEPUseSinglePassword on\n",
+        shut   => "SCEPTemplate All Alice\n"));
+my $conf = slurp($s->ca_conf) =~ s/^(templates\s*=.*)/$1, Alice/mr;
+spew($s->ca_conf, "$conf\n[template Alice]\ndays = 30\nkey_usage = digitalSignature, keyEncipherment\n"
+        . "extended_key_usage = clientAuth\nenroll = alice\n");
+my $why = $s->start;
+BAIL_OUT("httpd is not up: $why") if defined $why;
 my %at = (at => $s->place('bound'));
 
 $s->expect_log('SCEP0028: NDES-31 BAD_SUBJECT: the challenge is bound to',
     'SCEP0026: NDES-29 CHALLENGE', 'AH01617: user admin: authentication failure',
     'SCEP0072: no challenge for a page that was fetched ahead',
-    'SCEP0073: no challenge .* SCEPPasswordMax', 'SCEP0078: no challenge .* SCEPMintMax',
+    'SCEP0073: no challenge .* SCEPPasswordMax', 'SCEP0074: NDES-6 no challenge for user admin', 'SCEP0078: no challenge .* SCEPMintMax',
     'SCEP0079: no challenge for user admin, who asked for one to be bound: ');
 
 sub minted { return scalar $s->query('SELECT 1 FROM scep_challenge') }
@@ -47,6 +54,13 @@ sub enrol {
     return $s->enrol(key => $key, challenge => $challenge, %at, %o);
 }
 
+# A digest of the root.
+sub thumbprint {
+    my ($digest) = @_;
+    my $printed = run(['openssl', 'x509', '-in', $s->ca_cert, '-noout', '-fingerprint', "-$digest"]);
+    return uc(($printed->{output} =~ /=(.*)/)[0]) =~ tr/://dr;
+}
+
 # ---- the answer
 
 my $device = { subject => 'CN=a,O=b', names => ['DNS:A.example', 'email:a@b.example'] };
@@ -56,7 +70,7 @@ is($answer->{status}, 200, 'a POST of JSON is answered');
 is($answer->{header}{'content-type'}, 'application/json', 'as JSON');
 like($answer->{header}{'cache-control'} // '', qr/no-store/, 'that is not to be stored');
 my $said = JSON::PP::decode_json($answer->{body});
-is_deeply([sort keys %$said], [qw(expires password url)], 'with three members');
+is_deeply([sort keys %$said], [qw(expires password thumbprints url)], 'with four members');
 like($said->{password}, qr/^[0-9A-F]{16}$/, 'a challenge like any other');
 push @passwords, $said->{password};
 my ($ends) = grep { $said->{expires} eq POSIX::strftime('%Y-%m-%dT%H:%M:%SZ', gmtime $_) }
@@ -65,6 +79,52 @@ ok($ends, 'when it expires') or diag($said->{expires});
 like($said->{url}, qr{^http://bound\.test(?::$at{at}{port})?/certsrv/mscep/mscep\.dll$}, 'and where it is good');
 is($s->get($said->{url} =~ s{^http://[^/]+}{}r . '?operation=GetCACaps', %{ $at{at} })->{status}, 200,
     'an address that answers');
+
+is_deeply($said->{thumbprints}, { map { $_ => thumbprint($_) } qw(md5 sha1 sha256) },
+    'Q-74: and three digests of the root, each as one run of digits');
+
+# ---- the same for whoever accepts JSON
+
+# POST of a form or GET, with this Accept.
+sub accepting {
+    my ($accept, %o) = @_;
+    my $place = $s->place(delete $o{name} // 'bound');
+    return $s->http($o{method} // 'GET', $admin, user => $s->credentials, %$place,
+        headers => [defined $accept ? map { "Accept: $_" } ref $accept ? @$accept : $accept : ()], %o);
+}
+
+my %form = (method => 'POST', type => 'application/x-www-form-urlencoded', body => 'operation=GetCACaps');
+for my $accept ('application/json', 'APPLICATION/JSON', 'application/json, text/plain, */*', 'text/html, application/json;q=0.001',
+    'application/json;version="1;q=0;"', 'application/json;version="\\";q=0;"', 'application/json ; q=1.000', ['text/html', 'application/json'])
+{
+    my $shown = ref $accept ? join ' and ', @$accept : $accept;
+    for my $way ([], [%form]) {
+        my $got = accepting($accept, @$way);
+        is($got->{header}{'content-type'}, 'application/json', "Accept: $shown: JSON") or diag($got->{head});
+        like($got->{header}{'cache-control'} // '', qr/no-store/, 'that is not to be stored');
+        my $read = eval { JSON::PP::decode_json($got->{body}) } // {};
+        like($read->{password} // '', qr/^[0-9A-F]{16}$/, 'with a challenge');
+        is_deeply([$read->{thumbprints}, $read->{url}], [$said->{thumbprints}, $said->{url}], 'and all the rest');
+        push @passwords, $read->{password} // ();
+    }
+}
+issued(enrol($passwords[-1], subject => 'CN=anything'), 'a challenge that is good for any name');
+for my $accept (undef, '*/*', 'application/*', 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8',
+    'application/json;q=0', 'application/json;q=0.000, */*', 'application/json;x="a;b";q=0', 'application/jsonp', 'application/json-seq', '')
+{
+    my $got = accepting($accept);
+    like($s->decode_page($got->{body}), qr/password is: <B> [0-9A-F]{16} /, 'Accept: ' . ($accept // 'none') . ': the page')
+        or diag($got->{head});
+}
+is(accepting('application/json', method => 'HEAD')->{header}{'content-type'}, 'application/json', 'HEAD tells the type');
+like(accepting('application/json', host => 'a.example:8443')->{body}, qr{"http://a\.example:8443/certsrv/mscep/mscep\.dll"},
+    'the address is under the name that was asked for');
+for my $way ([], [method => 'POST', type => 'application/json', body => '{}']) {
+    my ($one, $two) = map { JSON::PP::decode_json(accepting('application/json', name => 'single', @$way)->{body}) } 1, 2;
+    is($one->{password}, $two->{password}, 'the single password is always the same');
+    ok(exists $one->{expires} && !defined $one->{expires}, 'and never expires');
+    push @passwords, $one->{password};
+}
 
 # ---- what it is good for
 
@@ -154,6 +214,14 @@ my $full = post($device, name => 'few');
 is($full->{status}, 409, 'no place: 409');
 like(JSON::PP::decode_json($full->{body})->{error}, qr/SCEPPasswordMax/, 'with the reason');
 post($device, name => 'often') for 1 .. 2;
+$full = accepting('application/json', name => 'few');
+is($full->{status}, 409, 'and 409 for whoever accepts JSON');
+like(JSON::PP::decode_json($full->{body})->{error}, qr/SCEPPasswordMax/, 'with the reason');
+for my $way ([], [method => 'POST', type => 'application/json', body => '{}']) {
+    my $shut = accepting('application/json', name => 'shut', @$way);
+    is($shut->{status}, 403, 'not permitted: 403');
+    is_deeply(JSON::PP::decode_json($shut->{body}), { error => 'this user may not enroll' }, 'with the reason');
+}
 my $often = post($device, name => 'often');
 is($often->{status}, 429, 'too often: 429');
 like($often->{header}{'retry-after'} // '', qr/^[1-9]\d*$/, 'with Retry-After');
