@@ -15,7 +15,7 @@
 /* A refusal to start belongs where the administrator looks: on the terminal and in the log. */
 static int refuse_to_start(const scep_err *err, server_rec *s, apr_pool_t *p)
 {
-    const char *line = apr_pstrcat(p, "SCEP0001: ", err->detail, NULL);
+    const char *line = apr_pstrcat(p, "SCEP0001: NDES-2 ", err->detail, NULL);
 
     ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_CRIT, 0, NULL, "%s", line);
     if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_NORMAL)
@@ -54,7 +54,7 @@ static void retire(server_rec *s, apr_pool_t *pconf)
 
     if (err)
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
-                     "SCEP0005: the former scep-ca cannot be told to end: %s; restart httpd",
+                     "SCEP0005: NDES-4 the former scep-ca cannot be told to end: %s; restart httpd",
                      err->detail);
 }
 
@@ -76,7 +76,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     if (!restart)
         return refuse_to_start(err, s, ptemp);
     ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
-                 "SCEP0002: %s; httpd goes on without SCEP: correct the configuration and restart "
+                 "SCEP0002: NDES-2 %s; httpd goes on without SCEP: correct the configuration and restart "
                  "it gracefully",
                  err->detail);
     retire(s, pconf);
@@ -197,6 +197,7 @@ static int serve(request_rec *r)
         return DECLINED;
     /* What another module left in this thread's queue is no reason of ours. */
     ERR_clear_error();
+    apr_table_set(r->notes, SCEP_NOTE_ENDPOINT, scep_request_endpoint(r));
     if (!scep_settings_flag(scep_server_settings(r->server), SCEP_SET_Engine)) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                       "SCEP0004: SetHandler %s stands in a server without SCEPEngine on; add that "
@@ -220,6 +221,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(serve, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(scep_status_page, NULL, NULL, APR_HOOK_MIDDLE);
+    scep_register_status_hooks(p);
     scep_register_path_hooks(p);
 }
 

@@ -12,9 +12,13 @@
  *   mod_scep_paths.c       NDES's addresses in any letter case
  *   mod_scep_sections.c    all sections together: endpoints, and what is refused at start
  *   mod_scep_pages.c       the pages of mscep and mscep_admin
- *   mod_scep_bound.c       … and challenges that are bound to a name
+ *   mod_scep_text.c        … their HTML and encoding, and how an answer is sent
+ *   mod_scep_challenge.c   … who may have a challenge
+ *   mod_scep_bound.c       … bound to what
+ *   mod_scep_json.c        … and the same answers for programs
  *   mod_scep_ca.c          start and supervise scep-ca
  *   mod_scep_call.c        a worker's calls to it
+ *   mod_scep_status.c      the status page, and what mod_status shows
  *   mod_scep_known.c       what a worker knows of its endpoints
  *   mod_scep_bodies.c      … and the bodies made of it
  */
@@ -41,6 +45,8 @@ APLOG_USE_MODULE(scep);
 typedef struct scep_section {
     scep_settings settings;
     const char *where[SCEP_SET_COUNT]; /* "FILE:LINE" of each value set here */
+    bool weak[SCEP_SET_COUNT];         /* from SCEPRegistry: a directive beside it wins */
+    const scep_registry *registry;     /* what SCEPRegistry of this very section read; NULL: none */
 } scep_section;
 
 extern const command_rec scep_commands[];
@@ -217,6 +223,10 @@ SCEP_MUST const scep_err *scep_ca_verdict(scep_wire_verdict *out, request_rec *r
 SCEP_MUST const scep_err *scep_ca_mint(scep_wire_minted *out, request_rec *r,
                                        const scep_wire_mint *request);
 
+/** The state of scep-ca, within two seconds, whatever SCEPCATimeout is. @return NULL, or why it
+ *  cannot be told */
+SCEP_MUST const scep_err *scep_ca_status(scep_wire_state *out, request_rec *r);
+
 /** Count a failed request of @a r's address, in this process. @return 0: within SCEPFailedMax; else
  *  the seconds until one would be */
 int scep_failed_too_often(request_rec *r, const char *endpoint, long per_minute);
@@ -226,18 +236,28 @@ int scep_failed_too_often(request_rec *r, const char *endpoint, long per_minute)
 /** GET without an operation on a device address: NDES's information page. */
 int scep_page_info(request_rec *r);
 
-/** mscep_admin: the challenge page and its error pages. */
+/** mscep_admin: the challenge page and its error pages, or the same as JSON. */
 int scep_page_admin(request_rec *r);
 
-/** Why @a minted holds no challenge, in the error log; nothing where it does. */
-void scep_log_unminted(request_rec *r, const char *endpoint, const scep_wire_minted *minted);
-
-/** No challenge for a reason that is not the user's. Logs. @return what a handler returns */
-int scep_no_challenge(request_rec *r, const scep_err *err);
+/* ---- how an answer is sent (mod_scep_text.c) ---- */
 
 /** Send @a body with exactly this Content-Type (no charset is ever added) and a Content-Length.
  *  HEAD sends no body. */
 int scep_send(request_rec *r, int status, const char *content_type, scep_bytes body);
+
+/** Send a page of HTML, in SCEPPageEncoding. @param parts what stands between the heading and the
+ *  foot: ASCII, a challenge among it; NULL at the end */
+int scep_send_page(request_rec *r, const char *const *parts);
+
+/** @a parts, NULL at the end, one after the other in memory that is wiped. */
+scep_bytes scep_joined(apr_pool_t *p, const char *const *parts);
+
+/** @a text for a page: escaped, and ASCII. */
+const char *scep_html(request_rec *r, const char *text);
+
+/** A digest of @a cert in upper-case hex, with a space after each @a group bytes (not 0).
+ *  @return NULL: OpenSSL has no such digest (MD5 under FIPS) */
+const char *scep_thumbprint(apr_pool_t *p, X509 *cert, const EVP_MD *md, unsigned int group);
 
 /** Whatever the answer becomes, an error page of httpd's included: Cache-Control: no-store. */
 void scep_no_store(request_rec *r);
@@ -251,14 +271,56 @@ void scep_retry_after(request_rec *r, unsigned int seconds);
 /** Begin of a log line on a fault: "NDES-<event> <code>: ". */
 const char *scep_event(request_rec *r, int code);
 
+/* ---- who may have a challenge (mod_scep_challenge.c) ---- */
+
+/** May this request ask for one? Logs why not. @return OK, or the status of the refusal */
+int scep_may_ask(request_rec *r);
+
+/** Why @a minted holds no challenge, in the error log; nothing where it does. */
+void scep_log_unminted(request_rec *r, const char *endpoint, const scep_wire_minted *minted);
+
+/** No challenge for a reason that is not the user's. Logs. @return what a handler returns */
+int scep_no_challenge(request_rec *r, const scep_err *err);
+
 /* ---- challenges bound to a name (mod_scep_bound.c) ---- */
 
 /** Is @a r a POST of JSON? */
 bool scep_bound_is_wanted(request_rec *r);
 
-/** The answer to such a POST on the challenge page, for a user who may ask: a challenge bound to
- *  the subject, names and template of its body, or why there is none, as JSON. */
-int scep_bound_mint(request_rec *r);
+/** Read the body of such a POST: the subject, names and template to bind a challenge to.
+ *  @return NULL, or a sentence: what is wrong */
+const char *scep_bound_read(scep_wire_mint *out, request_rec *r);
+
+/** 400 for an order that cannot be understood. Logs. @return what a handler returns */
+int scep_bound_refuse(request_rec *r, const char *sentence);
+
+/* ---- answers as JSON (mod_scep_json.c) ---- */
+
+#define SCEP_JSON_TYPE "application/json"
+
+/** Does Accept of @a r name JSON? Anything that matches all types does not. */
+bool scep_json_is_wanted(request_rec *r);
+
+/** The challenge of @a minted, or why there is none. @param top the top of the CA's chain */
+int scep_json_send(request_rec *r, const scep_wire_minted *minted, X509 *top);
+
+/** {"error": sentence} */
+int scep_json_error(request_rec *r, int status, const char *sentence);
+
+/* ---- the status page (mod_scep_status.c) ---- */
+
+/** Handler "scep-status": HTML, or JSON where the query has "auto"; 503 where scep-ca or its store
+ *  does not answer. DECLINED: another handler is asked for. */
+int scep_status_page(request_rec *r);
+
+/** Hang the section of this module into mod_status's page. */
+void scep_register_status_hooks(apr_pool_t *p);
+
+/* Notes for CustomLog, as %{scep-transid}n: see docs/operations.md, "Watching it". */
+#define SCEP_NOTE_TRANSID "scep-transid"
+#define SCEP_NOTE_STATUS "scep-status"
+#define SCEP_NOTE_SERIAL "scep-serial"
+#define SCEP_NOTE_ENDPOINT "scep-endpoint"
 
 /* ---- operations ---- */
 

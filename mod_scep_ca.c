@@ -161,7 +161,7 @@ static void start_again(generation *g, uint32_t pause)
     if (err) {
         st->start_at = apr_time_now() + AGAIN_AFTER;
         ap_log_error(APLOG_MARK, APLOG_CRIT, 0, g->server,
-                     "SCEP0103: scep-ca cannot be started again, the next try is in %d seconds: %s",
+                     "SCEP0103: NDES-2 scep-ca cannot be started again, the next try is in %d seconds: %s",
                      (int)apr_time_sec(AGAIN_AFTER), err->detail);
     } else {
         make_current(g, &new);
@@ -278,7 +278,7 @@ static void go_on_with_old(generation *g, const scep_err *why, apr_pool_t *p)
     const scep_err *err = decode_ready(&news, g, (scep_bytes){ st->ready, st->ready_len }, p);
 
     ap_log_error(
-        APLOG_MARK, APLOG_CRIT, 0, g->server, "SCEP0100: the new scep-ca cannot start, %s: %s%s%s",
+        APLOG_MARK, APLOG_CRIT, 0, g->server, "SCEP0100: NDES-2 the new scep-ca cannot start, %s: %s%s%s",
         st->current ? "the old one goes on with the old settings" : "and there is no old one",
         why->detail, err ? "; " : "", err ? err->detail : "");
     if (!st->current)
@@ -346,7 +346,7 @@ void scep_ca_monitor(apr_pool_t *unused, server_rec *s)
     if (!err) {
         now->ready = true;
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
-                     "SCEP0104: scep-ca (pid %" APR_PID_T_FMT ") serves again", now->pid);
+                     "SCEP0104: NDES-1 scep-ca (pid %" APR_PID_T_FMT ") serves again", now->pid);
     } else if (err->code == SCEP_INTERNAL) { /* else it said itself why it ends */
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, s,
                      "SCEP0105: scep-ca (pid %" APR_PID_T_FMT ") is not understood and ended: %s",

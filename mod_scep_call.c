@@ -5,6 +5,8 @@
 #include <apr_strings.h>
 
 #define WORKER_KEY "mod_scep: worker"
+/* A load balancer does not wait for long either. */
+#define STATUS_TIME apr_time_from_sec(2)
 
 scep_worker *scep_worker_find(server_rec *s)
 {
@@ -72,6 +74,23 @@ const scep_err *scep_ca_verdict(scep_wire_verdict *out, request_rec *r, const ch
     return NULL;
 }
 
+/* What became of it, for CustomLog. */
+static void note_minted(request_rec *r, const scep_wire_mint *request, const scep_err *err,
+                        const scep_wire_minted *minted)
+{
+    static const char *const words[] = {
+        [SCEP_MINT_DONE] = "minted",
+        [SCEP_MINT_FULL] = "full",
+        [SCEP_MINT_NOT_PERMITTED] = "not-permitted",
+        [SCEP_MINT_TOO_OFTEN] = "too-often",
+    };
+    size_t known = sizeof(words) / sizeof(*words);
+    const char *word = err || minted->outcome >= known ? NULL : words[minted->outcome];
+
+    apr_table_set(r->notes, SCEP_NOTE_ENDPOINT, request->endpoint);
+    apr_table_setn(r->notes, SCEP_NOTE_STATUS, word ? word : "failed");
+}
+
 const scep_err *scep_ca_mint(scep_wire_minted *out, request_rec *r, const scep_wire_mint *request)
 {
     scep_worker *w = scep_worker_find(r->server);
@@ -80,7 +99,17 @@ const scep_err *scep_ca_mint(scep_wire_minted *out, request_rec *r, const scep_w
     SCEP_TRY(enter(w, r));
     err = scep_ca_client_mint(out, w->client, request, r->pool);
     scep_ca_client_leave(w->client);
+    note_minted(r, request, err, out);
     return err;
+}
+
+const scep_err *scep_ca_status(scep_wire_state *out, request_rec *r)
+{
+    scep_worker *w = scep_worker_find(r->server);
+
+    if (!w)
+        return scep_fail(r->pool, UNAVAILABLE, "this worker process has no way to scep-ca");
+    return scep_ca_client_status(out, w->client, STATUS_TIME, r->pool);
 }
 
 int scep_failed_too_often(request_rec *r, const char *endpoint, long per_minute)

@@ -112,6 +112,14 @@ static const scep_known *hold_now(scep_worker *w, entry *e, unsigned int *tries,
     return &h->version->known;
 }
 
+const scep_known *scep_known_at_hand(request_rec *r, const char *endpoint)
+{
+    scep_worker *w = scep_worker_find(r->server);
+    entry *e = find_entry(w, endpoint, r->pool);
+
+    return e ? hold_now(w, e, NULL, r->pool) : NULL;
+}
+
 /* ---- a new worker ---- */
 
 static const scep_err *add_entry(scep_worker *w, const scep_wire_public *public, apr_pool_t *p)

@@ -129,6 +129,7 @@ static int renew(scep_exchange *x)
     const scep_err *err = x->addressed ? NULL : read_csr(x);
     scep_bytes frame;
 
+    x->renews = true;
     if (!err)
         err = put_renewal(&frame, x, unanswerable);
     return err ? scep_refuse(x, err->code, err->detail) : ask(x, frame);

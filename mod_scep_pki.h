@@ -14,6 +14,7 @@ typedef struct scep_exchange {
     const scep_known *known;       /* of the endpoint; NULL: nothing can be signed */
     const scep_identity *identity; /* whose RA answers, with known */
     bool addressed;                /* the envelope is meant for that one */
+    bool renews;                   /* a certificate stands for the challenge, or should */
     scep_csr *csr;                 /* where it had to be read */
     const scep_err *csr_err;       /* why it could not be */
     scep_bytes challenge;          /* of the CSR; len 0: none, or not read */

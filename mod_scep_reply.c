@@ -49,6 +49,26 @@ static int send_reply(const scep_exchange *x, scep_bytes der)
     return scep_send(x->r, HTTP_OK, "application/x-pki-message", der);
 }
 
+/* What an answer without a signature says. NDES's HRESULT stands where a device of Windows looks
+ * for it in a signed one. */
+static const char *plain_text(const scep_exchange *x, const scep_code_info *row)
+{
+    if (as_ndes(x) && row->hresult)
+        return apr_psprintf(x->r->pool, "%s (0x%08x)\n", row->text, row->hresult);
+    return apr_pstrcat(x->r->pool, row->text, "\n", NULL);
+}
+
+/* 503 with Retry-After: httpd's own page, or under ndes one that names the HRESULT. */
+static int try_later(const scep_exchange *x)
+{
+    int status = scep_try_later(x->r);
+
+    if (!as_ndes(x))
+        return status;
+    return scep_send(x->r, status, "text/plain",
+                     scep_bytes_of(plain_text(x, scep_code_describe(SCEP_UNAVAILABLE))));
+}
+
 /* NDES's own validators take anything but 200 for a broken server. */
 static int answer_unsigned(const scep_exchange *x, int code)
 {
@@ -58,7 +78,7 @@ static int answer_unsigned(const scep_exchange *x, int code)
         return scep_send(x->r, as_ndes(x) ? HTTP_OK : row->http_status, "text/plain",
                          scep_bytes_of(row->text));
     if (row->http_status == HTTP_OK || row->http_status == HTTP_SERVICE_UNAVAILABLE)
-        return scep_try_later(x->r);
+        return try_later(x);
     return row->http_status;
 }
 
@@ -92,11 +112,49 @@ static const char *transaction_of(const scep_exchange *x)
     return text;
 }
 
+/* Was it decided, other than put off or broken? */
+static bool is_refusal(int code)
+{
+    return code != SCEP_UNAVAILABLE && code != SCEP_CONFIG && code != SCEP_INTERNAL;
+}
+
+/* NDES has an event of its own for a renewal that failed, whatever the reason was. */
 static void log_fault(const scep_exchange *x, int code, const char *detail)
 {
-    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, x->r, "%s: %s%s (transaction %s, endpoint %s); %s",
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, x->r, "%s: %s%s (transaction %s, endpoint %s%s); %s",
                   faults[code].id, scep_event(x->r, code), detail, transaction_of(x), x->endpoint,
-                  faults[code].remedy);
+                  x->renews && is_refusal(code) ? ", a renewal: NDES-28" : "", faults[code].remedy);
+}
+
+/* ---- notes for CustomLog, which escapes them ---- */
+
+static void note(const scep_exchange *x, const char *status)
+{
+    if (x->message)
+        apr_table_setn(x->r->notes, SCEP_NOTE_TRANSID, transaction_of(x));
+    apr_table_set(x->r->notes, SCEP_NOTE_ENDPOINT, x->endpoint);
+    apr_table_setn(x->r->notes, SCEP_NOTE_STATUS, status);
+}
+
+static void note_fault(const scep_exchange *x, int code)
+{
+    note(x, is_refusal(code) ? "refused" : code == SCEP_UNAVAILABLE ? "later" : "failed");
+}
+
+/* A certificate that leaves: its serial number, even where no answer can be made of it. */
+static void note_verdict(const scep_exchange *x, const scep_wire_verdict *verdict)
+{
+    bool asked_for =
+        x->message->message_type == SCEP_GET_CERT || x->message->message_type == SCEP_GET_CRL;
+    const scep_err *err;
+    X509 *cert;
+
+    note(x, verdict->status == SCEP_STATUS_PENDING ? "pending" : asked_for ? "found" : "issued");
+    if (verdict->status != SCEP_STATUS_ISSUED || !verdict->certificate.len)
+        return;
+    err = scep_cert_read(&cert, verdict->certificate, x->r->pool);
+    if (!err)
+        apr_table_setn(x->r->notes, SCEP_NOTE_SERIAL, scep_cert_serial(cert, x->r->pool));
 }
 
 /* What a client may read; NULL: nothing. */
@@ -128,6 +186,7 @@ static int refuse_signed(const scep_exchange *x, const scep_code_info *row)
 static int refuse_too_often(const scep_exchange *x, const char *detail, unsigned int seconds)
 {
     log_fault(x, SCEP_TOO_OFTEN, detail);
+    note_fault(x, SCEP_TOO_OFTEN);
     scep_retry_after(x->r, seconds);
     return answer_unsigned(x, SCEP_TOO_OFTEN);
 }
@@ -160,6 +219,7 @@ int scep_refuse(const scep_exchange *x, int code, const char *detail)
             return refuse_too_often(x, detail, (unsigned int)seconds);
     }
     log_fault(x, code, detail);
+    note_fault(x, code);
     return is_signed(x, code) ? refuse_signed(x, scep_code_describe(code))
                               : answer_unsigned(x, code);
 }
@@ -218,6 +278,8 @@ int scep_answer(const scep_exchange *x, const scep_wire_verdict *verdict)
     const scep_err *err;
     scep_bytes der;
 
+    if (verdict->status == SCEP_STATUS_ISSUED || verdict->status == SCEP_STATUS_PENDING)
+        note_verdict(x, verdict);
     switch (verdict->status) {
     case SCEP_STATUS_ISSUED:
         err = success(&der, x, verdict);

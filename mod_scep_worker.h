@@ -26,6 +26,9 @@ SCEP_MUST const scep_err *scep_worker_learn(scep_worker *w, const scep_wire_read
  *  the next request. 0: the verdict came from nobody who knows. */
 void scep_worker_notice(scep_worker *w, const char *endpoint, uint64_t generation, apr_pool_t *p);
 
+/** What this worker knows, old or not: asks nobody. NULL: no such endpoint. Until @a r ends. */
+const scep_known *scep_known_at_hand(request_rec *r, const char *endpoint);
+
 /* ---- what is known, from the wire (mod_scep_bodies.c) ---- */
 
 /**

@@ -138,7 +138,7 @@ static const scep_err *mint_in_store(store_tx *tx, void *baton)
 }
 
 /* Upper-case hex of random bytes; nothing of it is left behind in @a p. */
-static const scep_err *random_challenge(const char **out, size_t len, apr_pool_t *p)
+const scep_err *challenge_random(const char **out, size_t len, apr_pool_t *p)
 {
     unsigned char *raw = scep_secret(p, len);
     char *text = (char *)scep_secret(p, 2 * len);
@@ -162,7 +162,7 @@ const scep_err *challenge_mint(const char **challenge, apr_int64_t *expires, sto
     const char *fresh = NULL;
 
     *challenge = NULL;
-    SCEP_TRY(random_challenge(&fresh, (size_t)limits->length, p));
+    SCEP_TRY(challenge_random(&fresh, (size_t)limits->length, p));
     m.row.endpoint = endpoint;
     SCEP_TRY(challenge_hash(&m.row.hash, key, endpoint, scep_bytes_of(fresh), p));
     /* A user's name may be any bytes; PostgreSQL takes UTF-8 only. */
@@ -171,6 +171,7 @@ const scep_err *challenge_mint(const char **challenge, apr_int64_t *expires, sto
     m.row.bound_subject = order->bound.subject;
     m.row.bound_names = order->bound.names;
     m.row.bound_template = order->bound.template_name;
+    m.row.templates = order->templates;
     m.row.created = now_seconds();
     m.row.expires = m.row.created + 60 * (apr_int64_t)limits->minutes;
     SCEP_TRY(store_run(s, mint_in_store, &m, p));
@@ -204,6 +205,117 @@ const scep_err *challenge_use(store_tx *tx, const char *endpoint, const char *ha
         return scep_fail(store_tx_pool(tx), CHALLENGE,
                          "the challenge was used up or ended meanwhile");
     return store_unused_add(tx, endpoint, -1);
+}
+
+/* ---- taking one back ---- */
+
+static void exchange(char *text, const char *from, const char *to)
+{
+    for (; *text; text++)
+        for (int i = 0; i < 2; i++)
+            if (*text == from[i])
+                *text = to[i];
+}
+
+/* A hash is 32 bytes: 43 digits and one sign of padding. */
+const char *challenge_id(const char *hash, apr_pool_t *p)
+{
+    char *id = apr_pstrmemdup(p, hash, strcspn(hash, "="));
+
+    exchange(id, "+/", "._");
+    return id;
+}
+
+const char *challenge_id_hash(const char *id, apr_pool_t *p)
+{
+    char *hash = apr_pstrcat(p, id, "=", NULL);
+
+    exchange(hash, "._", "+/");
+    return hash;
+}
+
+typedef struct revoke_job {
+    const char *hash; /* NULL: the single password of the endpoint */
+    const char *endpoint;
+    challenge_out *out;
+    bool done;
+} revoke_job;
+
+static void tell_single(challenge_out *out, const store_single *s)
+{
+    out->single = true;
+    out->row = (store_challenge){
+        .endpoint = s->endpoint,
+        .hash = s->hash,
+        .user = s->user,
+        .peer = s->peer,
+        .templates = s->templates,
+        .created = s->created,
+        .fresh = true,
+    };
+}
+
+static const scep_err *revoke_single(store_tx *tx, revoke_job *j)
+{
+    apr_array_header_t *all;
+
+    SCEP_TRY(store_single_list(tx, &all));
+    for (int i = 0; i < all->nelts && !j->done; i++) {
+        const store_single *s = &APR_ARRAY_IDX(all, i, store_single);
+
+        if (j->hash ? strcmp(j->hash, s->hash) : strcmp(j->endpoint, s->endpoint))
+            continue;
+        tell_single(j->out, s);
+        SCEP_TRY(store_single_drop(tx, s->endpoint, s->hash, &j->done));
+    }
+    return NULL;
+}
+
+static const scep_err *revoke_of(store_tx *tx, revoke_job *j, const char *endpoint)
+{
+    const store_challenge *found;
+
+    SCEP_TRY(store_challenge_get(tx, endpoint, j->hash, &found));
+    if (!found)
+        return NULL;
+    j->out->row = *found;
+    SCEP_TRY(store_challenge_drop(tx, endpoint, j->hash, &j->done));
+    return j->done ? store_unused_add(tx, endpoint, -1) : NULL;
+}
+
+/* An id does not say whose it is, and there are few endpoints. */
+static const scep_err *revoke_in_store(store_tx *tx, void *baton)
+{
+    revoke_job *j = baton;
+    apr_array_header_t *names;
+
+    j->done = false;
+    *j->out = (challenge_out){ 0 };
+    SCEP_TRY(revoke_single(tx, j));
+    if (!j->hash || j->done)
+        return NULL;
+    SCEP_TRY(store_endpoints(tx, &names));
+    for (int i = 0; i < names->nelts && !j->done; i++)
+        SCEP_TRY(revoke_of(tx, j, APR_ARRAY_IDX(names, i, const char *)));
+    return NULL;
+}
+
+const scep_err *challenge_revoke(const challenge_out **out, store *s, const char *id,
+                                 const char *endpoint, apr_pool_t *p)
+{
+    challenge_out *was = apr_pcalloc(p, sizeof(*was));
+    revoke_job j = { *id ? challenge_id_hash(id, p) : NULL, endpoint, was, false };
+
+    SCEP_TRY(store_run(s, revoke_in_store, &j, p));
+    if (!j.done && !*id)
+        return scep_fail(p, BAD_CERT_ID, "endpoint %s has no single password", endpoint);
+    if (!j.done)
+        return scep_fail(p, BAD_CERT_ID,
+                         "no unused challenge \"%s\": it was used, revoked, or forgotten after its "
+                         "end",
+                         scep_printable(p, scep_bytes_of(id), 80));
+    *out = was;
+    return NULL;
 }
 
 /* ---- clean-up ---- */

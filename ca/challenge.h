@@ -30,6 +30,7 @@ typedef struct challenge_limits {
 typedef struct challenge_order {
     const char *user, *peer; /* who asks, from where */
     policy_binding bound;    /* to what: policy_bind(), and a template's name */
+    const char *templates;   /* what a request with it may get, for the list; NULL: not said */
 } challenge_order;
 
 /**
@@ -49,6 +50,29 @@ SCEP_MUST const scep_err *challenge_check(store_tx *tx, const char *endpoint, co
 /** In the job that records the certificate, or a contradicted binding: use it up, and count it.
  *  @return NULL, or CHALLENGE: it is not fresh any more */
 SCEP_MUST const scep_err *challenge_use(store_tx *tx, const char *endpoint, const char *hash);
+
+/** Upper-case hex of @a len random bytes, wiped with @a p. */
+SCEP_MUST const scep_err *challenge_random(const char **out, size_t len, apr_pool_t *p);
+
+/** Of unused one-time challenges and single passwords: one row each for who looks after them. */
+typedef struct challenge_out {
+    store_challenge row; /* expires 0: never */
+    bool single;
+} challenge_out;
+
+/** What a challenge is called where it may be seen: its hash in base64 without padding, with
+ *  "._" in place of "+/", so that no command line takes one for an option; and back. */
+const char *challenge_id(const char *hash, apr_pool_t *p);
+const char *challenge_id_hash(const char *id, apr_pool_t *p);
+
+/**
+ * Take one back: it is no good any more, and has no place of PasswordMax.
+ * @param id its id; "": the single password of @a endpoint
+ * @param out what it was
+ * @return NULL, or BAD_CERT_ID: there is none that is out
+ */
+SCEP_MUST const scep_err *challenge_revoke(const challenge_out **out, store *s, const char *id,
+                                           const char *endpoint, apr_pool_t *p);
 
 /** Remove at most @a most expired ones of every endpoint. */
 SCEP_MUST const scep_err *challenge_sweep(store *s, int most, apr_pool_t *p);

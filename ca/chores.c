@@ -1,6 +1,7 @@
 /* Timed work, in a thread of its own, once a minute. */
 #include "chores.h"
 #include "clock.h"
+#include "ending.h"
 #include "log.h"
 #include "request.h"
 
@@ -34,6 +35,8 @@ typedef struct complaints {
 struct chores {
     office *office;
     complaints *complaints; /* one for each authority */
+    complaint dates;
+    ending *ending;
     apr_pool_t *pool;       /* of one chore */
     apr_thread_mutex_t *mutex;
     apr_thread_cond_t *wake;
@@ -85,7 +88,7 @@ static void keep(chores *c, const office_authority *a, complaints *said)
     const scep_err *err = identities_keep(a->identities, o->store, o->key, c->pool);
 
     if (is_news(&said->identities, err))
-        log_err(LOG_LEVEL_ERROR, "SCEP0291", "the RA cannot be kept up to date", err);
+        log_err(LOG_LEVEL_ERROR, "SCEP0291", "NDES-10 the RA cannot be kept up to date", err);
     apr_pool_clear(c->pool);
     err = crl_keep(o->store, a->conf, a->connector, c->pool);
     if (is_news(&said->crl, err))
@@ -100,7 +103,17 @@ static void fetch(chores *c, const office_authority *a, complaints *said)
 
     if (is_news(&said->foreign, err))
         log_err(LOG_LEVEL_ERROR, "SCEP0293",
-                apr_psprintf(c->pool, "[authority %s]: foreign_crl", a->conf->name), err);
+                apr_psprintf(c->pool, "NDES-8 [authority %s]: foreign_crl", a->conf->name), err);
+    apr_pool_clear(c->pool);
+}
+
+/* After the RAs were kept: one that was just renewed is not named. */
+static void warn(chores *c)
+{
+    const scep_err *err = ending_warn(c->ending, c->office, c->pool);
+
+    if (is_news(&c->dates, err))
+        log_err(LOG_LEVEL_ERROR, "SCEP0296", "NDES-8 when certificates end cannot be told", err);
     apr_pool_clear(c->pool);
 }
 
@@ -111,6 +124,7 @@ static void do_chores(chores *c)
     sweep(c);
     for (int i = 0; i < list->nelts; i++)
         keep(c, APR_ARRAY_IDX(list, i, office_authority *), &c->complaints[i]);
+    warn(c);
     for (int i = 0; i < list->nelts; i++)
         fetch(c, APR_ARRAY_IDX(list, i, office_authority *), &c->complaints[i]);
 }
@@ -148,6 +162,7 @@ const scep_err *chores_start(chores **out, office *o, apr_pool_t *p)
     c->office = o;
     c->complaints =
         apr_pcalloc(p, (apr_size_t)(o->authorities->nelts + 1) * sizeof(*c->complaints));
+    c->ending = ending_make(p);
     if (apr_pool_create(&c->pool, NULL))
         return scep_fail(p, INTERNAL, "out of memory");
     if (apr_thread_mutex_create(&c->mutex, APR_THREAD_MUTEX_DEFAULT, p) ||

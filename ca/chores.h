@@ -1,6 +1,7 @@
 /*
  * Timed work: what expired is removed, a hundred at a time; RAs are renewed and those of other
- * nodes taken up; CRLs are signed and fetched. One chore that fails does not stop the others.
+ * nodes taken up; CRLs are signed and fetched; the log warns of certificates that will end. One
+ * chore that fails does not stop the others.
  */
 #ifndef CA_CHORES_H
 #define CA_CHORES_H

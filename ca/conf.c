@@ -1,5 +1,6 @@
 /* ca.conf: which sections and keys there are. */
 #include "conf.h"
+#include "conf_enroll.h"
 #include "conf_lines.h"
 #include "conf_values.h"
 
@@ -51,6 +52,7 @@ static const conf_rule authority_rules[] = {
     MAY(conf_authority, crl_url, url),
     MAY(conf_authority, issuer_url, url),
     MAY(conf_authority, ocsp_url, url),
+    MAY(conf_authority, configuration, configuration),
     { .key = "next", .member = offsetof(conf_authority, next_name), .parse = conf_parse_word },
     { 0 },
 };
@@ -67,6 +69,12 @@ static const conf_rule template_rules[] = {
     MAY(conf_template, issuer_url, url),
     MAY(conf_template, ocsp_url, url),
     { PLACE(conf_template, approval), .parse = conf_parse_choice, .words = "no|enrol|always" },
+    MAY(conf_template, enroll, list),
+    { 0 },
+};
+
+static const conf_rule group_rules[] = {
+    MUST(conf_group, members, members),
     { 0 },
 };
 
@@ -156,25 +164,47 @@ static const scep_err *authority_read(conf *c, const char *name, const conf_sect
     return section_fill(authority, section, authority_rules, r);
 }
 
-static const scep_err *section_read(conf *c, apr_array_header_t *templates,
-                                    const conf_section *section, conf_reader *r)
+static const scep_err *group_read(apr_array_header_t *groups, const char *name,
+                                  const conf_section *section, conf_reader *r)
+{
+    conf_group *group;
+
+    if (conf_group_find(groups, name))
+        return conf_fail(r->p, r->path, section->line, "group %s is there twice", name);
+    group = apr_array_push(groups);
+    group->name = apr_pstrdup(r->p, name);
+    return section_fill(group, section, group_rules, r);
+}
+
+/* What is gathered before names become what they name. */
+typedef struct conf_found {
+    apr_array_header_t *templates; /* of conf_template *, in the order of their sections */
+    apr_array_header_t *groups;    /* of conf_group */
+} conf_found;
+
+static const scep_err *section_read(conf *c, conf_found *f, const conf_section *section,
+                                    conf_reader *r)
 {
     const char *authority = title_name(section->title, "authority");
     const char *template = title_name(section->title, "template");
+    const char *group = title_name(section->title, "group");
+    const char *name = authority ? authority : template ? template : group;
 
     if (!*section->title)
         return section_fill(c, section, top_rules, r);
-    if (!authority && !template)
+    if (!name)
         return conf_fail(r->p, r->path, section->line,
-                         "section [%s] is not known; [authority NAME] and [template NAME] are "
-                         "accepted",
+                         "section [%s] is not known; [authority NAME], [template NAME] and "
+                         "[group NAME] are accepted",
                          scep_printable(r->p, scep_bytes_of(section->title), 80));
-    if (!conf_is_name(authority ? authority : template))
+    if (!conf_is_name(name))
         return conf_fail(r->p, r->path, section->line,
                          "[%s]: 1 to 64 letters, digits, '-', '_' and '.' are accepted as a name",
                          scep_printable(r->p, scep_bytes_of(section->title), 80));
+    if (group)
+        return group_read(f->groups, group, section, r);
     return authority ? authority_read(c, authority, section, r)
-                     : template_read(templates, template, section, r);
+                     : template_read(f->templates, template, section, r);
 }
 
 /* A template that several authorities use names each one's own CRL. */
@@ -256,6 +286,41 @@ static const scep_err *crl_files_check(const conf *c, apr_pool_t *p)
     return NULL;
 }
 
+/* SCEPConfiguration names one CA. */
+static const scep_err *configurations_check(const conf *c, apr_pool_t *p)
+{
+    for (int i = 0; i < c->authorities->nelts; i++) {
+        const conf_authority *a = APR_ARRAY_IDX(c->authorities, i, conf_authority *);
+        const conf_authority *first =
+            a->configuration ? conf_configuration_find(c, a->configuration) : a;
+
+        if (first != a)
+            return scep_fail(p, CONFIG,
+                             "%s: configuration %s is [authority %s]'s and [authority %s]'s; it "
+                             "names one of them only",
+                             c->path, scep_printable(p, scep_bytes_of(a->configuration), 255),
+                             first->name, a->name);
+    }
+    return NULL;
+}
+
+/* enroll is read with its section's line, in the order of the templates' sections. */
+static const scep_err *enroll_resolve(const conf_found *f, const apr_array_header_t *sections,
+                                      conf_reader *r)
+{
+    int next = 0;
+
+    for (int i = 0; i < sections->nelts; i++) {
+        const conf_section *section = &APR_ARRAY_IDX(sections, i, conf_section);
+
+        if (!title_name(section->title, "template"))
+            continue;
+        SCEP_TRY(conf_enroll_resolve(APR_ARRAY_IDX(f->templates, next++, conf_template *), section,
+                                     f->groups, r));
+    }
+    return NULL;
+}
+
 static const scep_err *names_resolve(conf *c, const apr_array_header_t *templates, apr_pool_t *p)
 {
     for (int i = 0; i < c->authorities->nelts; i++) {
@@ -264,6 +329,7 @@ static const scep_err *names_resolve(conf *c, const apr_array_header_t *template
         SCEP_TRY(templates_resolve(a, c, templates, p));
         SCEP_TRY(next_resolve(a, c, p));
     }
+    SCEP_TRY(configurations_check(c, p));
     return crl_files_check(c, p);
 }
 
@@ -271,7 +337,8 @@ const scep_err *conf_load(conf **out, const char *path, apr_pool_t *p)
 {
     conf *c = apr_pcalloc(p, sizeof(*c));
     conf_reader r = { .p = p };
-    apr_array_header_t *templates = apr_array_make(p, 4, sizeof(conf_template *));
+    conf_found f = { apr_array_make(p, 4, sizeof(conf_template *)),
+                     apr_array_make(p, 4, sizeof(conf_group)) };
     apr_array_header_t *sections;
     char *full;
 
@@ -282,11 +349,23 @@ const scep_err *conf_load(conf **out, const char *path, apr_pool_t *p)
     c->authorities = apr_array_make(p, 2, sizeof(conf_authority *));
     SCEP_TRY(conf_lines_read(&sections, full, p));
     for (int i = 0; i < sections->nelts; i++)
-        SCEP_TRY(section_read(c, templates, &APR_ARRAY_IDX(sections, i, conf_section), &r));
+        SCEP_TRY(section_read(c, &f, &APR_ARRAY_IDX(sections, i, conf_section), &r));
     if (!c->authorities->nelts)
         return scep_fail(p, CONFIG, "%s: an [authority default] section is needed", full);
-    SCEP_TRY(names_resolve(c, templates, p));
+    SCEP_TRY(enroll_resolve(&f, sections, &r));
+    SCEP_TRY(names_resolve(c, f.templates, p));
     *out = c;
+    return NULL;
+}
+
+const conf_authority *conf_configuration_find(const conf *c, const char *configuration)
+{
+    for (int i = 0; i < c->authorities->nelts; i++) {
+        const conf_authority *a = APR_ARRAY_IDX(c->authorities, i, conf_authority *);
+
+        if (a->configuration && !strcasecmp(a->configuration, configuration))
+            return a;
+    }
     return NULL;
 }
 

@@ -100,6 +100,9 @@ SCEP_MUST const scep_err *conf_load(conf **out, const char *path, apr_pool_t *p)
 /** The authority with that configuration (letter case ignored); NULL: none. */
 const conf_authority *conf_configuration_find(const conf *c, const char *configuration);
 
+/** May that user, as httpd knows it, enrol on that template? */
+bool conf_may_enroll(const conf_template *t, const char *user);
+
 /** NULL where there is none. */
 const conf_authority *conf_authority_find(const conf *c, const char *name);
 const conf_template *conf_template_find(const conf_authority *a, const char *name);

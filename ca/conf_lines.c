@@ -62,10 +62,14 @@ static const scep_err *comment_cut(char *text, const char *path, int line, apr_p
             *at = '\0';
             return NULL;
         }
-        if (*at == '\\')
+        if (*at == '\\' && at[1] != '\\')
             return conf_fail(p, path, line, "%s",
-                             "a backslash is not accepted, as OpenSSL's syntax eats it; paths are "
-                             "written with '/'");
+                             "a single backslash is not accepted, as OpenSSL's syntax eats it: "
+                             "write it twice; paths are written with '/'");
+        if (*at == '\\') {
+            at++; /* of the two, OpenSSL keeps one */
+            continue;
+        }
         if (*at == '$')
             return conf_fail(p, path, line, "%s",
                              "'$' is not accepted, as OpenSSL's syntax takes it for a variable");

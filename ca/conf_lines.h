@@ -29,8 +29,8 @@ typedef struct conf_section {
  * Read a configuration file.
  * @param sections of conf_section, in order; the first is the part before any bracket
  * @return NULL, or CONFIG: cannot be read, over 1 MiB, a NUL byte, not OpenSSL's syntax; or what
- *         that syntax swallows: a key or section repeated, a backslash, a '$', a line that begins
- *         with '.' (include, pragma), a key with ':', text behind a closing bracket
+ *         that syntax swallows: a key or section repeated, a single backslash, a '$', a line that
+ * begins with '.' (include, pragma), a key with ':', text behind a closing bracket
  */
 SCEP_MUST const scep_err *conf_lines_read(apr_array_header_t **sections, const char *path,
                                           apr_pool_t *p);

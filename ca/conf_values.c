@@ -190,6 +190,39 @@ const scep_err *conf_parse_list(void *member, const conf_reader *r, const conf_r
     return NULL;
 }
 
+const scep_err *conf_parse_members(void *member, const conf_reader *r, const conf_rule *rule,
+                                   const char *value)
+{
+    apr_array_header_t *users;
+
+    SCEP_TRY(conf_parse_list(&users, r, rule, value));
+    for (int i = 0; i < users->nelts; i++)
+        if (*APR_ARRAY_IDX(users, i, const char *) == '@')
+            return conf_fail(
+                r->p, r->path, r->line,
+                "%s: \"%s\" is a group, and a group has users only: name its users "
+                "here, or both groups where it is used",
+                rule->key,
+                scep_printable(r->p, scep_bytes_of(APR_ARRAY_IDX(users, i, const char *)), 80));
+    *(apr_array_header_t **)member = users;
+    return NULL;
+}
+
+const scep_err *conf_parse_configuration(void *member, const conf_reader *r, const conf_rule *rule,
+                                         const char *value)
+{
+    const char *backslash = strchr(value, '\\');
+
+    if (!backslash || backslash == value || !backslash[1] || strchr(backslash + 1, '\\') ||
+        strlen(value) > 255)
+        return conf_fail(r->p, r->path, r->line,
+                         "%s: HOST\\\\NAME is accepted, the backslash written twice, at most 255 "
+                         "bytes",
+                         rule->key);
+    *(const char **)member = apr_pstrdup(r->p, value);
+    return NULL;
+}
+
 const scep_err *conf_parse_key_usage(void *member, const conf_reader *r, const conf_rule *rule,
                                      const char *value)
 {

@@ -34,18 +34,20 @@ struct conf_rule {
     SCEP_MUST const scep_err *conf_parse_##kind(void *member, const conf_reader *r, \
                                                 const conf_rule *rule, const char *value)
 
-CONF_PARSE(path);      /* const char *: a file, made absolute */
-CONF_PARSE(secret);    /* the same, after "file:" */
-CONF_PARSE(store);     /* const char *: sqlite3:PATH, made absolute, or pgsql:PARAMETERS */
-CONF_PARSE(word);      /* const char *: a name */
-CONF_PARSE(number);    /* int */
-CONF_PARSE(flag);      /* bool: yes, no */
-CONF_PARSE(choice);    /* const char *: one of the rule's words */
-CONF_PARSE(url);       /* const char * */
-CONF_PARSE(foreign);   /* const char *: "none", the path after "file:", or an http URL */
-CONF_PARSE(list);      /* apr_array_header_t * of const char * */
-CONF_PARSE(key_usage); /* uint32_t: KU_... bits */
-CONF_PARSE(purposes);  /* const char *: extended key usages, commas between */
+CONF_PARSE(path);          /* const char *: a file, made absolute */
+CONF_PARSE(secret);        /* the same, after "file:" */
+CONF_PARSE(store);         /* const char *: sqlite3:PATH, made absolute, or pgsql:PARAMETERS */
+CONF_PARSE(word);          /* const char *: a name */
+CONF_PARSE(number);        /* int */
+CONF_PARSE(flag);          /* bool: yes, no */
+CONF_PARSE(choice);        /* const char *: one of the rule's words */
+CONF_PARSE(url);           /* const char * */
+CONF_PARSE(foreign);       /* const char *: "none", the path after "file:", or an http URL */
+CONF_PARSE(list);          /* apr_array_header_t * of const char * */
+CONF_PARSE(members);       /* the same, of users: none begins with '@' */
+CONF_PARSE(configuration); /* const char *: "HOST\\NAME" */
+CONF_PARSE(key_usage);     /* uint32_t: KU_... bits */
+CONF_PARSE(purposes);      /* const char *: extended key usages, commas between */
 
 /** 1 to 64 letters, digits, '-', '_', '.'? */
 bool conf_is_name(const char *text);

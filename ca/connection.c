@@ -120,7 +120,7 @@ const scep_err *connection_hello(bool *mint_denied, connection *c, scep_bytes en
     return NULL;
 }
 
-/* @param name of the endpoint that it is about */
+/* @param name of the endpoint that it is about; stays where it is about none */
 static const scep_err *decode(const char **name, connection *c)
 {
     call *in = &c->call;
@@ -151,6 +151,10 @@ static const scep_err *decode(const char **name, connection *c)
         SCEP_TRY(scep_wire_get_mint(&in->in.mint, body, c->pool));
         *name = in->in.mint.endpoint;
         return NULL;
+    case SCEP_VERB_STATUS:
+        if (body.len)
+            return scep_fail(c->pool, INTERNAL, "a question for the state has a body");
+        return NULL;
     default:
         return scep_fail(c->pool, REFUSED, "verb %d is not for workers", c->verb);
     }
@@ -165,7 +169,7 @@ const scep_err *connection_call(connection *c, const office *o, apr_time_t deadl
     SCEP_TRY(decode(&name, c));
     if (c->verb == SCEP_VERB_MINT && !c->may_mint)
         return scep_fail(c->pool, REFUSED, "this httpd may not mint challenges");
-    c->call.endpoint = office_endpoint_find(o, name);
+    c->call.endpoint = name ? office_endpoint_find(o, name) : NULL;
     return NULL;
 }
 

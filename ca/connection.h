@@ -9,7 +9,7 @@
 
 /* A whole frame, decoded. Lives in the connection's pool until it is answered. */
 typedef struct call {
-    scep_verb verb; /* BUNDLE, ENROL, RENEW, POLL, FIND or MINT */
+    scep_verb verb; /* BUNDLE, ENROL, RENEW, POLL, FIND, MINT or STATUS */
     union {
         scep_wire_endpoint_name bundle;
         scep_wire_enrol enrol;

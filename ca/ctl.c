@@ -93,6 +93,52 @@ static const scep_err *serve_certificates(scep_bytes *answer, office *o, const c
     return NULL;
 }
 
+static const scep_err *serve_status(scep_bytes *answer, office *o, const caller *c, scep_bytes body)
+{
+    scep_wire_state state = { 0 };
+
+    if (body.len)
+        return scep_fail(c->pool, INTERNAL, "a question for the state has a body");
+    SCEP_TRY(office_status(&state, o, c->pool));
+    *answer = scep_wire_put_state(SCEP_VERB_STATE, &state, c->pool);
+    return NULL;
+}
+
+static const scep_err *serve_challenges(scep_bytes *answer, office *o, const caller *c,
+                                        scep_bytes body)
+{
+    scep_wire_challenge_page page = { 0 };
+    scep_wire_challenges_of in;
+
+    SCEP_TRY(scep_wire_get_challenges_of(&in, body, c->pool));
+    SCEP_TRY(office_challenges(&page, o, &in, c->pool));
+    *answer = scep_wire_put_challenge_page(SCEP_VERB_CHALLENGE_PAGE, &page, c->pool);
+    return NULL;
+}
+
+static const scep_err *serve_mint(scep_bytes *answer, office *o, const caller *c, scep_bytes body)
+{
+    scep_wire_minted minted = { 0 };
+    scep_wire_mint in;
+
+    SCEP_TRY(scep_wire_get_mint(&in, body, c->pool));
+    in.user = decided_by(c, in.user);
+    in.peer = "scepctl";
+    SCEP_TRY(office_mint_for_administrator(&minted, o, &in, c->pool));
+    *answer = scep_wire_put_minted(SCEP_VERB_MINTED, &minted, c->pool);
+    return NULL;
+}
+
+static const scep_err *serve_revoke_challenge(scep_wire_done *done, office *o, caller *c,
+                                              scep_bytes body)
+{
+    scep_wire_revoke_challenge in;
+
+    SCEP_TRY(scep_wire_get_revoke_challenge(&in, body, c->pool));
+    in.by = decided_by(c, in.by);
+    return office_revoke_challenge(done, o, &in, c->pool);
+}
+
 static const scep_err *serve_decide(scep_wire_done *done, office *o, caller *c, scep_bytes body)
 {
     scep_wire_decide in;
@@ -129,8 +175,17 @@ static const scep_err *dispatch(scep_bytes *answer, office *o, caller *c, int ve
         return serve_requests(answer, o, c, body);
     case SCEP_VERB_CERTIFICATES:
         return serve_certificates(answer, o, c, body);
+    case SCEP_VERB_CHALLENGES:
+        return serve_challenges(answer, o, c, body);
+    case SCEP_VERB_MINT:
+        return serve_mint(answer, o, c, body);
+    case SCEP_VERB_STATUS:
+        return serve_status(answer, o, c, body);
     case SCEP_VERB_DECIDE:
         SCEP_TRY(serve_decide(&done, o, c, body));
+        break;
+    case SCEP_VERB_REVOKE_CHALLENGE:
+        SCEP_TRY(serve_revoke_challenge(&done, o, c, body));
         break;
     case SCEP_VERB_REVOKE:
         SCEP_TRY(serve_revoke(&done, o, c, body));

@@ -10,6 +10,9 @@
 
 /* They mostly wait for the store's commit, which serves all of them at once. */
 #define HANDS 16
+/* Whatever is slow, the state is told; but whoever asks for it again and again, where the store
+ * hangs, does not hold all of them. */
+#define STATUS_MOST (HANDS / 2)
 
 struct hands {
     office *office;
@@ -22,14 +25,17 @@ struct hands {
     connection *first, *last; /* queue */
     connection *done;
     int busy;
-    int *in_flight; /* of each authority; the last: calls to unknown endpoints */
+    int *in_flight; /* of each authority; then: calls to unknown endpoints, questions for the state */
     bool stop;
 };
 
-static int slot_of(const office *o, const office_endpoint *endpoint)
+static int slot_of(const office *o, const call *what)
 {
+    const office_endpoint *endpoint = what->endpoint;
     int i = 0;
 
+    if (what->verb == SCEP_VERB_STATUS)
+        return o->authorities->nelts + 1;
     while (
         i < o->authorities->nelts &&
         !(endpoint && APR_ARRAY_IDX(o->authorities, i, office_authority *) == endpoint->authority))
@@ -74,6 +80,14 @@ static scep_bytes run_mint(hands *h, connection *c)
     return err ? refused(c, err) : scep_wire_put_minted(SCEP_VERB_MINTED, &out, c->pool);
 }
 
+static scep_bytes run_status(hands *h, connection *c)
+{
+    scep_wire_state out = { 0 };
+    const scep_err *err = office_status(&out, h->office, c->pool);
+
+    return err ? refused(c, err) : scep_wire_put_state(SCEP_VERB_STATE, &out, c->pool);
+}
+
 static void run(hands *h, connection *c)
 {
     scep_bytes answer;
@@ -85,6 +99,8 @@ static void run(hands *h, connection *c)
         answer = run_bundle(h, c);
     else if (c->call.verb == SCEP_VERB_MINT)
         answer = run_mint(h, c);
+    else if (c->call.verb == SCEP_VERB_STATUS)
+        answer = run_status(h, c);
     else
         answer = run_verdict(h, c);
     err = scep_wire_write(c->fd, answer, c->call.deadline, c->pool);
@@ -130,7 +146,7 @@ const scep_err *hands_start(hands **out, office *o, int in_flight, int wake, apr
     h->office = o;
     h->limit = in_flight;
     h->wake = wake;
-    h->in_flight = apr_pcalloc(p, (size_t)(o->authorities->nelts + 1) * sizeof(int));
+    h->in_flight = apr_pcalloc(p, (size_t)(o->authorities->nelts + 2) * sizeof(int));
     if (pthread_mutex_init(&h->lock, NULL) != 0 || pthread_cond_init(&h->work, NULL) != 0)
         return scep_fail(p, INTERNAL, "no mutex");
     while (h->started < HANDS && pthread_create(&h->threads[h->started], NULL, work, h) == 0)
@@ -145,11 +161,12 @@ const scep_err *hands_start(hands **out, office *o, int in_flight, int wake, apr
 
 bool hands_give(hands *h, connection *c)
 {
-    int slot = slot_of(h->office, c->call.endpoint);
+    int slot = slot_of(h->office, &c->call);
+    int limit = c->call.verb == SCEP_VERB_STATUS ? STATUS_MOST : h->limit;
     bool taken;
 
     pthread_mutex_lock(&h->lock);
-    taken = h->in_flight[slot] < h->limit;
+    taken = h->in_flight[slot] < limit;
     if (taken) {
         h->in_flight[slot]++;
         h->busy++;

@@ -18,7 +18,7 @@ SCEP_MUST const scep_err *hands_start(hands **out, office *o, int in_flight, int
                                       apr_pool_t *p);
 
 /** Queue c->call. The connection belongs to the hands until hands_done() returns it.
- *  @return false: its authority is at the limit, nothing is queued */
+ *  @return false: its authority is at the limit, or too many ask for the state; nothing is queued */
 bool hands_give(hands *h, connection *c);
 
 /** Connections whose call was answered since, linked by `queued`; NULL: none. */

@@ -153,7 +153,7 @@ static const known_ra *row_known(identities_keeper *k, const store_ra *row, cons
         err = identities_dates(&known->span, ra, k->pool);
     if (err)
         log_line(LOG_LEVEL_ERROR,
-                 "SCEP0301: [authority %s]: an RA of the store is left out, requests to it fail: "
+                 "SCEP0301: NDES-10 [authority %s]: an RA of the store is left out, requests to it fail: "
                  "%s",
                  k->authority->name, err->detail);
     known->ra = err ? NULL : ra;
@@ -302,7 +302,7 @@ static void warn(identities_keeper *k, const candidates *c)
         return;
     k->warned = now;
     log_line(LOG_LEVEL_WARN,
-             "SCEP0302: [authority %s]: the RA ends in %ld days and could not be renewed: %s",
+             "SCEP0302: NDES-10 [authority %s]: the RA ends in %ld days and could not be renewed: %s",
              k->authority->name, (long)(left_of(c) / DAY), k->why);
 }
 

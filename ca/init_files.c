@@ -113,7 +113,8 @@ static const scep_err *store_key_write(const init_plan *plan, apr_pool_t *p)
 
 static const char conf_head[] =
     "# scep-ca's only file. Paths start at this folder. Unknown and repeated keys are refused;\n"
-    "# so are backslashes and dollar signs, which the syntax would swallow. Secrets stand in "
+    "# so are single backslashes and dollar signs, which the syntax would swallow. Secrets stand "
+    "in "
     "files\n"
     "# of their own, named by \"file:\". After a change: scep-ca check, then a graceful restart.\n"
     "\n"

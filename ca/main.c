@@ -141,7 +141,7 @@ static int failed(running *r, const scep_err *err, apr_pool_t *p)
 
     if (!r->configure.respawn)
         return 1;
-    log_err(LOG_LEVEL_CRIT, "SCEP0200", "scep-ca cannot start", err);
+    log_err(LOG_LEVEL_CRIT, "SCEP0200", "NDES-2 scep-ca cannot start", err);
     if (!unsaid)
         (void)pause_for(r, DAMPING);
     return 1;
@@ -164,7 +164,7 @@ static int run_main(int argc, char **argv, apr_pool_t *p)
     if (!err)
         err = process_move(&r.listener, STDOUT_FILENO, p);
     if (err) {
-        log_err(LOG_LEVEL_CRIT, "SCEP0201", "scep-ca cannot start", err);
+        log_err(LOG_LEVEL_CRIT, "SCEP0201", "NDES-2 scep-ca cannot start", err);
         return 1;
     }
     err = open_office(&r, argv[1], p);
@@ -174,13 +174,16 @@ static int run_main(int argc, char **argv, apr_pool_t *p)
         return failed(&r, err, p);
     if (r.orphaned)
         return 1;
+    log_line(LOG_LEVEL_INFO, "SCEP0203: NDES-1 scep-ca %s serves; endpoints: %d", PACKAGE_VERSION,
+             r.office->endpoints->nelts);
     err = serve(&r, p);
     if (err)
-        log_err(LOG_LEVEL_ERROR, "SCEP0202", "scep-ca ends out of order", err);
+        log_err(LOG_LEVEL_ERROR, "SCEP0202", "NDES-4 scep-ca ends out of order", err);
     else {
         ctl_stop(r.ctl);
         chores_stop(r.chores);
         store_close(r.office->store);
+        log_line(LOG_LEVEL_INFO, "SCEP0204: NDES-3 scep-ca has stopped");
     }
     return err ? 1 : 0;
 }

@@ -2,6 +2,7 @@
 #include "office_int.h"
 
 #include "certs.h"
+#include "clock.h"
 #include "key.h"
 #include "log.h"
 #include "template.h"
@@ -31,8 +32,8 @@ static const scep_err *ra_load(scep_ra **out, const office *o, const conf_author
     SCEP_TRY(signer_load(&ra->decrypt, section->ra_decrypt_cert, section->ra_decrypt_key, p));
     err = scep_ra_check(ra, ca, p);
     if (err)
-        return scep_fail(p, CONFIG, "%s: [authority %s]: %s", o->conf->path, section->name,
-                         err->detail);
+        return scep_fail(p, CONFIG, "%s: [authority %s]: %s (NDES-10)", o->conf->path,
+                         section->name, err->detail);
     *out = ra;
     return NULL;
 }
@@ -116,10 +117,67 @@ static const scep_err *templates_check(const office *o, const office_endpoint *e
     return NULL;
 }
 
+/* What SCEPConfiguration could have named. */
+static const char *configurations(const conf *c, apr_pool_t *p)
+{
+    const char *list = "";
+
+    for (int i = 0; i < c->authorities->nelts; i++) {
+        const conf_authority *a = APR_ARRAY_IDX(c->authorities, i, const conf_authority *);
+
+        list = apr_pstrcat(p, list, i ? ", " : "", "[authority ", a->name, "] has ",
+                           a->configuration ? a->configuration : "none", NULL);
+    }
+    return list;
+}
+
+/* As it is written in ca.conf: each backslash twice. */
+static const char *in_conf(const char *text, apr_pool_t *p)
+{
+    char *out = apr_palloc(p, 2 * strlen(text) + 1), *to = out;
+
+    for (; *text; text++) {
+        if (*text == '\\')
+            *to++ = '\\';
+        *to++ = *text;
+    }
+    *to = '\0';
+    return out;
+}
+
+/* By SCEPConfiguration, as NDES's registry names its CA, or by SCEPAuthority. */
+static const scep_err *authority_choose(const office *o, office_endpoint *e, apr_pool_t *p)
+{
+    const char *configuration = e->settings.value[SCEP_SET_Configuration];
+    const char *authority = scep_settings_text(&e->settings, SCEP_SET_Authority);
+    const conf_authority *configured = NULL;
+
+    if (configuration) {
+        configured = conf_configuration_find(o->conf, configuration);
+        if (!configured)
+            return scep_fail(p, CONFIG,
+                             "endpoint %s: SCEPConfiguration %s: no [authority] of %s has that "
+                             "configuration (%s); add 'configuration = %s' to the one that "
+                             "is meant",
+                             e->name, configuration, o->conf->path, configurations(o->conf, p),
+                             in_conf(configuration, p));
+        if (e->settings.value[SCEP_SET_Authority] && strcmp(configured->name, authority))
+            return scep_fail(p, CONFIG,
+                             "endpoint %s: SCEPConfiguration %s is [authority %s] of %s, but "
+                             "SCEPAuthority is %s; leave one of the two out",
+                             e->name, configuration, configured->name, o->conf->path, authority);
+        authority = configured->name;
+    }
+    e->authority = office_authority_find(o, authority);
+    if (e->authority)
+        return NULL;
+    return scep_fail(p, CONFIG, "endpoint %s: SCEPAuthority %s: %s has no section [authority %s]",
+                     e->name, authority, o->conf->path, authority);
+}
+
 static const scep_err *endpoint_load(office *o, const scep_wire_endpoint *in, apr_pool_t *p)
 {
     office_endpoint *e = apr_pcalloc(p, sizeof(*e));
-    const char *authority;
 
     if (!in->name || !*in->name)
         return scep_fail(p, CONFIG, "an endpoint has no name; set SCEPEndpoint or ServerName");
@@ -137,12 +195,7 @@ static const scep_err *endpoint_load(office *o, const scep_wire_endpoint *in, ap
                              e->name, scep_printable(p, scep_bytes_of(s->name), 64));
         SCEP_TRY(scep_settings_set(&e->settings, which, s->value, p));
     }
-    authority = scep_settings_text(&e->settings, SCEP_SET_Authority);
-    e->authority = office_authority_find(o, authority);
-    if (!e->authority)
-        return scep_fail(p, CONFIG,
-                         "endpoint %s: SCEPAuthority %s: %s has no section [authority %s]", e->name,
-                         authority, o->conf->path, authority);
+    SCEP_TRY(authority_choose(o, e, p));
     APR_ARRAY_PUSH(o->endpoints, office_endpoint *) = e;
     SCEP_TRY(templates_check(o, e, e->authority->conf, p));
     return e->authority->next ? templates_check(o, e, e->authority->next->conf, p) : NULL;
@@ -198,14 +251,15 @@ static const scep_err *ra_keep(office *o, office_authority *a, apr_pool_t *p)
     if (!err)
         return NULL;
     if (scep_ra_check_dates(identities_now(a->identities)->ra[0], p))
-        return scep_fail(p, CONFIG, "%s: [authority %s]: %s", o->conf->path, a->conf->name,
-                         err->detail);
-    log_err(LOG_LEVEL_WARN, "SCEP0248", "an RA was not renewed", err);
+        return scep_fail(p, CONFIG, "%s: [authority %s]: %s (NDES-10)", o->conf->path,
+                         a->conf->name, err->detail);
+    log_err(LOG_LEVEL_WARN, "SCEP0248", "NDES-10 an RA was not renewed", err);
     return NULL;
 }
 
 const scep_err *office_open(office *o, apr_pool_t *p)
 {
+    o->since = scep_now();
     SCEP_TRY(reservations_make(&o->reservations, p));
     SCEP_TRY(scep_limit_make(&o->failed, p));
     SCEP_TRY(scep_limit_make(&o->minted, p));

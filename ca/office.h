@@ -13,6 +13,8 @@
 #include "settings.h"
 #include "wire.h"
 
+#include <stdatomic.h>
+
 typedef struct office_authority {
     const conf_authority *conf;
     connector *connector;
@@ -21,10 +23,16 @@ typedef struct office_authority {
     struct office_authority *next; /* takes over; NULL: none is prepared */
 } office_authority;
 
+/* Answers since this scep-ca was loaded. Any thread counts. */
+typedef struct office_counts {
+    _Atomic uint64_t issued, refused, pending, later, minted;
+} office_counts;
+
 typedef struct office_endpoint {
     const char *name;
     scep_settings settings;
     office_authority *authority;
+    office_counts counts;
 } office_endpoint;
 
 typedef struct office {
@@ -37,6 +45,7 @@ typedef struct office {
     apr_interval_time_t timeout;     /* SCEPCATimeout */
     scep_limit *failed;              /* challenges, by endpoint and address */
     scep_limit *minted;              /* by endpoint and user */
+    apr_time_t since;                /* when it was opened */
 } office;
 
 /**
@@ -85,6 +94,11 @@ void office_find(scep_wire_verdict *out, office *o, const scep_wire_find *in, ap
 SCEP_MUST const scep_err *office_mint(scep_wire_minted *out, office *o, const scep_wire_mint *in,
                                       apr_pool_t *p);
 
+/** The same for scepctl: whoever reaches its socket needs no permission of a template, and no
+ *  patience (SCEPMintMax). */
+SCEP_MUST const scep_err *office_mint_for_administrator(scep_wire_minted *out, office *o,
+                                                        const scep_wire_mint *in, apr_pool_t *p);
+
 /*
  * scepctl's verbs. Each decision writes one audit line. @return NULL, or an error whose detail is
  * for the operator's screen
@@ -102,6 +116,15 @@ SCEP_MUST const scep_err *office_decide(scep_wire_done *out, office *o, const sc
 SCEP_MUST const scep_err *office_certificates(scep_wire_certificate_page *out, office *o,
                                               const scep_wire_list *in, apr_pool_t *p);
 
+/** challenges: a page of those that are out, single passwords first. */
+SCEP_MUST const scep_err *office_challenges(scep_wire_challenge_page *out, office *o,
+                                            const scep_wire_challenges_of *in, apr_pool_t *p);
+
+/** revoke-challenge: of an id, or the single password of an endpoint. */
+SCEP_MUST const scep_err *office_revoke_challenge(scep_wire_done *out, office *o,
+                                                  const scep_wire_revoke_challenge *in,
+                                                  apr_pool_t *p);
+
 /** revoke, and sign the CRL where the authority has one. */
 SCEP_MUST const scep_err *office_revoke(scep_wire_done *out, office *o, const scep_wire_revoke *in,
                                         crl_progress_fn progress, void *baton, apr_pool_t *p);
@@ -110,6 +133,17 @@ SCEP_MUST const scep_err *office_revoke(scep_wire_done *out, office *o, const sc
 SCEP_MUST const scep_err *office_sign_crl(scep_wire_done *out, office *o,
                                           const scep_wire_sign_crl *in, crl_progress_fn progress,
                                           void *baton, apr_pool_t *p);
+
+/**
+ * status: what the status page tells. Where the store does not answer, out->store is 0, out->detail
+ * says why, and what only the store knows is 0.
+ * @return NULL, or INTERNAL
+ */
+SCEP_MUST const scep_err *office_status(scep_wire_state *out, office *o, apr_pool_t *p);
+
+/** Count an answer of @a e; NULL: of no endpoint, which nobody counts. */
+void office_count_answer(office_endpoint *e, const scep_wire_verdict *verdict);
+void office_count_mint(office_endpoint *e, const scep_wire_minted *minted);
 
 /** The endpoint of that name (letter case ignored); NULL: none. */
 office_endpoint *office_endpoint_find(const office *o, const char *name);

@@ -8,6 +8,7 @@
 #include "log.h"
 #include "policy.h"
 #include "request.h"
+#include "single.h"
 
 #include <apr_strings.h>
 #include <string.h>
@@ -29,12 +30,22 @@ static const scep_err *look_up(store_tx *tx, void *baton)
         return err;
     if (a->answer.state != TRANSACTION_NEW || !a->challenge_hash)
         return NULL;
+    if (a->single)
+        return single_password_check(tx, a->endpoint->name, a->challenge_hash, &a->challenge_good);
     return challenge_check(tx, a->endpoint->name, a->challenge_hash, &a->challenge_good, &a->bound);
 }
 
+/* A single password is for all devices; it may have been taken back while the CA signed. */
 static const scep_err *use_challenge(store_tx *tx, const application *a)
 {
-    return a->uses_challenge ? challenge_use(tx, a->endpoint->name, a->challenge_hash) : NULL;
+    bool good;
+
+    if (!a->uses_challenge)
+        return NULL;
+    if (!a->single)
+        return challenge_use(tx, a->endpoint->name, a->challenge_hash);
+    SCEP_TRY(single_password_check(tx, a->endpoint->name, a->challenge_hash, &good));
+    return good ? NULL : scep_fail(a->p, CHALLENGE, "the single password was revoked meanwhile");
 }
 
 /* Job: a refusal that ends the challenge, so that nobody tries one name after the other (S-04). */
@@ -168,22 +179,35 @@ static const scep_err *decide(application *a)
     return as_answered(a);
 }
 
+/* With SCEPUseSinglePassword on, one-time challenges that are still out stay good, too. */
+static const scep_err *find_challenge(application *a)
+{
+    if (!a->enforced || a->old || !a->csr->challenge.len)
+        return NULL;
+    SCEP_TRY(
+        challenge_hash(&a->challenge_hash, a->o->key, a->endpoint->name, a->csr->challenge, a->p));
+    if (!scep_settings_flag(&a->endpoint->settings, SCEP_SET_UseSinglePassword))
+        return NULL;
+    return single_password_is(&a->single, a->o->store, a->endpoint->name, a->challenge_hash, a->p);
+}
+
 const scep_err *office_apply(application *a)
 {
     const scep_err *err;
+    const char *reserved;
 
     a->enforced = scep_settings_flag(&a->endpoint->settings, SCEP_SET_EnforcePassword);
-    if (a->enforced && !a->old && a->csr->challenge.len)
-        SCEP_TRY(challenge_hash(&a->challenge_hash, a->o->key, a->endpoint->name, a->csr->challenge,
-                                a->p));
+    SCEP_TRY(find_challenge(a));
     SCEP_TRY(transaction_make(&a->transaction, a->endpoint->name, a->transaction_id, a->key_hash,
                               a->csr, a->p));
     if (a->old)
         SCEP_TRY(transaction_prove(a->transaction, a->csr, a->old, a->p));
-    SCEP_TRY(reservation_take(a->o->reservations, a->challenge_hash, a->transaction->owner,
-                              a->deadline, a->p));
+    /* two devices at once may have the single password */
+    reserved = a->single ? NULL : a->challenge_hash;
+    SCEP_TRY(
+        reservation_take(a->o->reservations, reserved, a->transaction->owner, a->deadline, a->p));
     err = decide(a);
-    reservation_drop(a->o->reservations, a->challenge_hash, a->transaction->owner);
+    reservation_drop(a->o->reservations, reserved, a->transaction->owner);
     return err;
 }
 
@@ -201,7 +225,7 @@ void office_verdict_fail(scep_wire_verdict *out, const scep_err *err)
     out->code = (uint32_t)err->code;
     out->detail = err->code == SCEP_CHALLENGE ? NOT_FRESH : err->detail;
     if (out->status == SCEP_STATUS_LATER)
-        log_err(LOG_LEVEL_ERROR, "SCEP0242", "a request is put off", err);
+        log_err(LOG_LEVEL_ERROR, "SCEP0242", "NDES-31 a request is put off", err);
 }
 
 /* Only what failed for its challenge is counted, and after it was judged: a good one is never
@@ -276,4 +300,5 @@ void office_answer(scep_wire_verdict *out, const application *a, const scep_err 
     if (out->code == SCEP_CHALLENGE || out->code == SCEP_CHALLENGE_ABSENT)
         count_failure(out, a);
     audit(a, out);
+    office_count_answer(a->endpoint, out);
 }

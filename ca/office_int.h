@@ -30,6 +30,7 @@ typedef struct application {
 
     bool enforced;              /* EnforcePassword */
     const char *challenge_hash; /* NULL: none was sent, or none is looked at */
+    bool single; /* it is the endpoint's single password: for all devices, never used up */
     bool challenge_good, uses_challenge, pends;
     policy_binding bound; /* of a good challenge */
     transaction *transaction;

@@ -66,7 +66,8 @@ const scep_err *store_challenge_put(store_tx *tx, const store_challenge *c)
     SCEP_TRY(store_change(tx, STORE_CHALLENGE_PUT,
                           STORE_ARGS(c->endpoint, c->hash, store_text(c->user), store_text(c->peer),
                                      &c->created, &c->expires, store_text(c->bound_subject),
-                                     store_text(c->bound_names), store_text(c->bound_template)),
+                                     store_text(c->bound_names), store_text(c->bound_template),
+                                     store_text(c->templates)),
                           &rows));
     return rows == 1 ? NULL : scep_fail(tx->pool, UNAVAILABLE, "this challenge exists already");
 }

@@ -69,6 +69,8 @@ typedef struct store_challenge {
     apr_int64_t created, expires; /* seconds */
     /* what it is bound to, as policy compares it (policy.h); NULL and "": to nothing */
     const char *bound_subject, *bound_names, *bound_template;
+    const char *templates; /* what a request with it could get when it was made, ", " between */
+    bool fresh;            /* as it was read: not used; it may have expired */
 } store_challenge;
 
 SCEP_MUST const scep_err *store_challenge_put(store_tx *tx, const store_challenge *c);
@@ -82,10 +84,41 @@ SCEP_MUST const scep_err *store_challenge_fresh(store_tx *tx, const char *endpoi
 SCEP_MUST const scep_err *store_challenge_use(store_tx *tx, const char *endpoint, const char *hash,
                                               apr_int64_t now, bool *done);
 
+/** One of any state. @param found NULL: none */
+SCEP_MUST const scep_err *store_challenge_get(store_tx *tx, const char *endpoint, const char *hash,
+                                              const store_challenge **found);
+/** At most @a most of any state in the order of (endpoint, hash), behind those two ("": from the
+ *  start). @param rows of store_challenge */
+SCEP_MUST const scep_err *store_challenge_list(store_tx *tx, const char *endpoint, const char *hash,
+                                               int most, apr_array_header_t **rows);
+/** Forget an unused one. @param done whether there was one */
+SCEP_MUST const scep_err *store_challenge_drop(store_tx *tx, const char *endpoint, const char *hash,
+                                               bool *done);
+
 /** Remove at most @a most fresh but expired ones, and used ones that would have expired. @param
  *  unused how many of those removed had not been used */
 SCEP_MUST const scep_err *store_challenge_sweep(store_tx *tx, const char *endpoint, apr_int64_t now,
                                                 int most, int *unused);
+
+/* The one challenge of an endpoint that is good for all devices and has no end. */
+typedef struct store_single {
+    const char *endpoint;
+    scep_bytes sealed; /* seal.h */
+    const char *hash;  /* as a challenge's */
+    const char *user, *peer, *templates;
+    apr_int64_t created; /* seconds */
+} store_single;
+
+/** @param done false: the endpoint has one; nothing changed */
+SCEP_MUST const scep_err *store_single_put(store_tx *tx, const store_single *s, bool *done);
+/** @param found NULL: none. @return also INTERNAL: the row is spoilt */
+SCEP_MUST const scep_err *store_single_get(store_tx *tx, const char *endpoint,
+                                           const store_single **found);
+/** All of them. @param rows of store_single, without sealed */
+SCEP_MUST const scep_err *store_single_list(store_tx *tx, apr_array_header_t **rows);
+/** @param done whether there was one with that hash */
+SCEP_MUST const scep_err *store_single_drop(store_tx *tx, const char *endpoint, const char *hash,
+                                            bool *done);
 
 /** The endpoint's number of unused challenges: read it, change it by @a delta. */
 SCEP_MUST const scep_err *store_unused_get(store_tx *tx, const char *endpoint, apr_int64_t *count);

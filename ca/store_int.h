@@ -10,13 +10,17 @@
 
 #include <apr_dbd.h>
 
-#define STORE_SCHEMA 2
+#define STORE_SCHEMA 3
 
 /* How long a group of jobs waits for a database that another process keeps locked, or that is
  * away: longer than a predecessor's last commits or a restart of the server take. */
 #define STORE_PATIENCE apr_time_from_sec(10)
 
 /* Columns in the order in which the words read them. */
+#define STORE_CHALLENGE_COLUMNS                                 \
+    "endpoint, hash, state, username, peer, created, expires, " \
+    "bound_subject, bound_names, bound_template, templates"
+#define STORE_SINGLE_COLUMNS "endpoint, sealed, hash, username, peer, templates, created"
 #define STORE_TRANSACTION_COLUMNS \
     "csr_hash, state, authority, serial, request_id, created, ends, bound"
 #define STORE_CERTIFICATE_COLUMNS                                           \
@@ -34,6 +38,7 @@
  */
 #define STORE_STATEMENTS(X)  \
     STORE_CHALLENGE_SQL(X)   \
+    STORE_SINGLE_SQL(X)      \
     STORE_TRANSACTION_SQL(X) \
     STORE_CERTIFICATE_SQL(X) \
     STORE_REQUEST_SQL(X)     \
@@ -44,14 +49,21 @@
 #define STORE_CHALLENGE_SQL(X)                                                             \
     X(CHALLENGE_PUT, "INSERT INTO scep_challenge"                                          \
                      " (endpoint, hash, state, username, peer, created, expires,"          \
-                     " bound_subject, bound_names, bound_template)"                        \
-                     " VALUES (%s, %s, 'fresh', %s, %s, %lld, %lld, %s, %s, %s)"           \
+                     " bound_subject, bound_names, bound_template, templates)"             \
+                     " VALUES (%s, %s, 'fresh', %s, %s, %lld, %lld, %s, %s, %s, %s)"       \
                      " ON CONFLICT DO NOTHING")                                            \
     X(CHALLENGE_FRESH, "SELECT bound_subject, bound_names, bound_template"                 \
                        " FROM scep_challenge WHERE endpoint = %s AND hash = %s"            \
                        " AND state = 'fresh' AND expires > %lld")                          \
     X(CHALLENGE_USE, "UPDATE scep_challenge SET state = 'used' WHERE endpoint = %s"        \
                      " AND hash = %s AND state = 'fresh' AND expires > %lld")              \
+    X(CHALLENGE_GET, "SELECT " STORE_CHALLENGE_COLUMNS " FROM scep_challenge"              \
+                     " WHERE endpoint = %s AND hash = %s")                                 \
+    X(CHALLENGE_LIST, "SELECT " STORE_CHALLENGE_COLUMNS " FROM scep_challenge"             \
+                      " WHERE (endpoint, hash) > (%s, %s)"                                 \
+                      " ORDER BY endpoint, hash LIMIT %lld")                               \
+    X(CHALLENGE_DROP, "DELETE FROM scep_challenge WHERE endpoint = %s AND hash = %s"       \
+                      " AND state = 'fresh'")                                              \
     X(CHALLENGE_SWEEP, "DELETE FROM scep_challenge WHERE (endpoint, hash) IN"              \
                        " (SELECT endpoint, hash FROM scep_challenge WHERE endpoint = %s"   \
                        " AND state = %s AND expires <= %lld ORDER BY expires LIMIT %lld)") \
@@ -60,6 +72,13 @@
     X(ENDPOINT_PUT, "INSERT INTO scep_endpoint (name, unused) VALUES (%s, 0)"              \
                     " ON CONFLICT DO NOTHING")                                             \
     X(ENDPOINT_LIST, "SELECT name FROM scep_endpoint ORDER BY name")
+
+#define STORE_SINGLE_SQL(X)                                                                        \
+    X(SINGLE_PUT, "INSERT INTO scep_single_password (" STORE_SINGLE_COLUMNS ")"                    \
+                  " VALUES (%s, %s, %s, %s, %s, %s, %lld) ON CONFLICT DO NOTHING")                 \
+    X(SINGLE_GET, "SELECT " STORE_SINGLE_COLUMNS " FROM scep_single_password WHERE endpoint = %s") \
+    X(SINGLE_LIST, "SELECT " STORE_SINGLE_COLUMNS " FROM scep_single_password ORDER BY endpoint")  \
+    X(SINGLE_DROP, "DELETE FROM scep_single_password WHERE endpoint = %s AND hash = %s")
 
 /* A node of version 1 that still runs during an upgrade writes no "bound": then "ends" holds. */
 #define STORE_TRANSACTION_SQL(X)                                                                   \

@@ -1,4 +1,4 @@
-/* The schema: made, and brought up from version 1. */
+/* The schema: made, and brought up from versions 1 and 2. */
 #include "store_int.h"
 
 #include <apr_strings.h>
@@ -20,9 +20,13 @@ static const char *const schema[] = {
     " state TEXT NOT NULL, username TEXT NOT NULL, peer TEXT NOT NULL, created BIGINT NOT NULL,"
     " expires BIGINT NOT NULL, bound_subject TEXT NOT NULL DEFAULT '',"
     " bound_names TEXT NOT NULL DEFAULT '', bound_template TEXT NOT NULL DEFAULT '',"
-    " PRIMARY KEY (endpoint, hash))",
+    " templates TEXT NOT NULL DEFAULT '', PRIMARY KEY (endpoint, hash))",
     "CREATE INDEX IF NOT EXISTS scep_challenge_expires"
     " ON scep_challenge (endpoint, state, expires)",
+
+    "CREATE TABLE IF NOT EXISTS scep_single_password (endpoint TEXT NOT NULL PRIMARY KEY,"
+    " sealed TEXT NOT NULL, hash TEXT NOT NULL, username TEXT NOT NULL, peer TEXT NOT NULL,"
+    " templates TEXT NOT NULL, created BIGINT NOT NULL)",
 
     "CREATE TABLE IF NOT EXISTS scep_binding (endpoint TEXT NOT NULL,"
     " transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL, ends BIGINT NOT NULL,"
@@ -95,7 +99,12 @@ static const char *const from_1[] = {
     "ALTER TABLE scep_certificate ADD COLUMN revoked BIGINT NOT NULL DEFAULT 0",
     "ALTER TABLE scep_certificate ADD COLUMN reason BIGINT NOT NULL DEFAULT 0",
     "DROP INDEX IF EXISTS scep_certificate_not_after",
-    "UPDATE scep_meta SET value = 2 WHERE name = 'schema'",
+};
+
+/* From version 2, and from 1 after what stands above. */
+static const char *const from_2[] = {
+    "ALTER TABLE scep_challenge ADD COLUMN templates TEXT NOT NULL DEFAULT ''",
+    "UPDATE scep_meta SET value = 3 WHERE name = 'schema'",
 };
 
 static bool run_all(store_conn *c, const char *const *sql, size_t n, apr_pool_t *p)
@@ -125,6 +134,12 @@ static const scep_err *create(store_conn *c, apr_pool_t *p)
     return scep_fail(p, CONFIG, "the schema cannot be created: %s", c->why);
 }
 
+/* A version that can be brought up. */
+static bool is_older(const char *version)
+{
+    return apr_atoi64(version) == 1 || apr_atoi64(version) == 2;
+}
+
 /* The row is locked before its value is believed: where another node was faster, there is nothing
  * left to do. */
 static bool upgrade_in_transaction(store_conn *c, apr_pool_t *p)
@@ -137,17 +152,20 @@ static bool upgrade_in_transaction(store_conn *c, apr_pool_t *p)
         store_conn_fault(c, 1, p);
         return false;
     }
-    if (apr_atoi64(value) != 1)
+    if (!is_older(value))
         return true;
-    return run_all(c, from_1, sizeof(from_1) / sizeof(*from_1), p) && make(c, p);
+    if (apr_atoi64(value) == 1 && !run_all(c, from_1, sizeof(from_1) / sizeof(*from_1), p))
+        return false;
+    return run_all(c, from_2, sizeof(from_2) / sizeof(*from_2), p) && make(c, p);
 }
 
-static const scep_err *upgrade(store_conn *c, apr_pool_t *p)
+static const scep_err *upgrade(store_conn *c, const char *from, apr_pool_t *p)
 {
     if (store_conn_exec(c, c->begin, p) && upgrade_in_transaction(c, p) &&
         store_conn_exec(c, "COMMIT", p))
         return NULL;
-    return scep_fail(p, CONFIG, "the schema cannot be upgraded from version 1, it is as it was: %s",
+    return scep_fail(p, CONFIG,
+                     "the schema cannot be upgraded from version %s, it is as it was: %s", from,
                      c->why);
 }
 
@@ -157,8 +175,8 @@ const scep_err *store_schema_ready(store_conn *c, apr_pool_t *p)
 
     if (!store_conn_text(c, ASK_VERSION, &value, p))
         SCEP_TRY(create(c, p));
-    else if (apr_atoi64(value) == 1)
-        SCEP_TRY(upgrade(c, p));
+    else if (is_older(value))
+        SCEP_TRY(upgrade(c, value, p));
     if (!store_conn_text(c, ASK_VERSION, &value, p))
         return scep_fail(p, CONFIG, "the schema's version cannot be read: %s",
                          apr_dbd_error(c->driver, c->handle, 1));

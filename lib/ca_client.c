@@ -35,7 +35,8 @@ typedef struct call {
     scep_bytes frame;
     scep_verb answer;
     bool repeatable;
-    scep_bytes body; /* of the answer */
+    scep_bytes body;          /* of the answer */
+    apr_interval_time_t most; /* its longest time; 0: the client's */
 } call;
 
 static apr_status_t close_kept(void *data)
@@ -220,7 +221,7 @@ static const scep_err *attempt(scep_ca_client *client, call *c, progress *how, a
  */
 static const scep_err *make_call(scep_ca_client *client, call *c, apr_pool_t *p)
 {
-    apr_time_t deadline = apr_time_now() + client->timeout;
+    apr_time_t deadline = apr_time_now() + (c->most ? c->most : client->timeout);
     bool repeatable = c->repeatable;
     progress how = { .kept = true };
 
@@ -254,7 +255,8 @@ const scep_err *scep_ca_client_identities(scep_wire_identities *out, scep_ca_cli
     call c = { scep_wire_put_endpoint_name(SCEP_VERB_BUNDLE, &name, p),
                SCEP_VERB_IDENTITIES,
                true,
-               { NULL, 0 } };
+               { NULL, 0 },
+               0 };
 
     SCEP_TRY(make_call(client, &c, p));
     SCEP_TRY(refusal(&c, p));
@@ -264,7 +266,7 @@ const scep_err *scep_ca_client_identities(scep_wire_identities *out, scep_ca_cli
 const scep_err *scep_ca_client_verdict(scep_wire_verdict *out, scep_ca_client *client,
                                        scep_bytes frame, apr_pool_t *p)
 {
-    call c = { frame, SCEP_VERB_VERDICT, true, { NULL, 0 } };
+    call c = { frame, SCEP_VERB_VERDICT, true, { NULL, 0 }, 0 };
 
     SCEP_TRY(make_call(client, &c, p));
     SCEP_TRY(refusal(&c, p));
@@ -275,10 +277,20 @@ const scep_err *scep_ca_client_mint(scep_wire_minted *out, scep_ca_client *clien
                                     const scep_wire_mint *request, apr_pool_t *p)
 {
     call c = {
-        scep_wire_put_mint(SCEP_VERB_MINT, request, p), SCEP_VERB_MINTED, false, { NULL, 0 }
+        scep_wire_put_mint(SCEP_VERB_MINT, request, p), SCEP_VERB_MINTED, false, { NULL, 0 }, 0
     };
 
     SCEP_TRY(make_call(client, &c, p));
     SCEP_TRY(refusal(&c, p));
     return scep_wire_get_minted(out, c.body, p);
+}
+
+const scep_err *scep_ca_client_status(scep_wire_state *out, scep_ca_client *client,
+                                      apr_interval_time_t most, apr_pool_t *p)
+{
+    call c = { scep_wire_put_empty(SCEP_VERB_STATUS, p), SCEP_VERB_STATE, true, { NULL, 0 }, most };
+
+    SCEP_TRY(make_call(client, &c, p));
+    SCEP_TRY(refusal(&c, p));
+    return scep_wire_get_state(out, c.body, p);
 }

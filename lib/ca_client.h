@@ -47,5 +47,9 @@ SCEP_API SCEP_MUST const scep_err *scep_ca_client_mint(scep_wire_minted *out,
                                                        scep_ca_client *client,
                                                        const scep_wire_mint *request,
                                                        apr_pool_t *p);
+/** @param most its longest time, whatever the client's timeout is; needs no place of enter() */
+SCEP_API SCEP_MUST const scep_err *scep_ca_client_status(scep_wire_state *out,
+                                                         scep_ca_client *client,
+                                                         apr_interval_time_t most, apr_pool_t *p);
 
 #endif

@@ -37,9 +37,10 @@
     X(BAD_TIME, 3, 200, 17, 0, "signing time too far off")                      \
     X(BAD_CERT_ID, 4, 200, 31, 0, "no such certificate or request")             \
     X(TOO_OFTEN, -1, 429, 31, 0, "too many attempts")                           \
-    X(UNAVAILABLE, -1, 503, 31, 0, "try again later")                           \
+    X(UNAVAILABLE, -1, 503, 31, 0x800706bau, "try again later")                 \
     X(CONFIG, -1, 500, 2, 0, "internal error")                                  \
-    X(INTERNAL, -1, 500, 2, 0, "internal error")
+    X(INTERNAL, -1, 500, 2, 0, "internal error")                                \
+    X(SINGLE_PASSWORD, -1, 500, 49, 0, "internal error")
 
 typedef enum scep_code {
     SCEP_OK = 0,

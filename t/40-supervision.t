@@ -8,7 +8,7 @@ my $s    = SCEPTest->up(
     server  => "SCEPCATimeout 3\n",
     host    => "SCEPPasswordMax 100000\n");
 $s->expect_log(
-    'SCEP0030: NDES-31 UNAVAILABLE: ', 'SCEP0100: the new scep-ca cannot start',
+    'SCEP0030: NDES-31 UNAVAILABLE: ', 'SCEP0100: NDES-2 the new scep-ca cannot start',
     'SCEP0102: scep-ca .* ended with status 9');
 # -X leaves mod_cgid's socket to a process that may not remove it, the killed parent its file, and
 # mod_cgid tells that its daemon was killed.

@@ -105,7 +105,7 @@ SKIP: {
 use strict;
 use IO::Socket::UNIX;
 print "Content-Type: text/plain\r\n\r\n";
-my $frame = sub { "SCEP" . pack('CCnN', 2, $_[0], 0, length $_[1]) . $_[1] };
+my $frame = sub { "SCEP" . pack('CCnN', 3, $_[0], 0, length $_[1]) . $_[1] };
 my $bytes = sub { pack('N', length $_[0]) . $_[0] };
 my $hello  = $frame->(5, $bytes->("\0" x 32) . $bytes->("\0" x 32));
 my $device = $frame->(5, $bytes->("\0" x 32) . $bytes->(''));

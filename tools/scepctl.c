@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_CONF "/etc/scep/ca.conf"
-
 static const char usage_text[] =
     "usage: scepctl [--conf CA.CONF | --socket PATH] [--json] COMMAND\n"
     "  requests [--all | --state pending|issued|denied|expired]\n"
@@ -21,7 +19,14 @@ static const char usage_text[] =
     "  deny ID --reason TEXT\n"
     "  certificates [--subject TEXT] [--authority NAME]\n"
     "  revoke SERIAL [--authority NAME] --reason WORD\n"
-    "  crl [--authority NAME]\n";
+    "  crl [--authority NAME]\n"
+    "  challenges [--endpoint NAME] [--user NAME]\n"
+    "  challenge --endpoint NAME [--template NAME]\n"
+    "  revoke-challenge ID | --single --endpoint NAME\n"
+    "  status\n"
+    "  import-registry FILE\n"
+    "  profile apple|windows|strongswan|certmonger|cisco --url URL [--ca FILE.pem |\n"
+    "    --authority NAME] [--subject NAME] [--challenge-file FILE | --endpoint NAME]\n";
 
 int complain(const scep_err *err)
 {
@@ -132,9 +137,20 @@ static const struct command {
     const char *name;
     int operands;
     int (*run)(scepctl *c, const words *w);
+    bool alone; /* asks no scep-ca, so that no socket is needed */
 } commands[] = {
-    { "requests", 0, requests },         { "approve", 1, decide },   { "deny", 1, decide },
-    { "certificates", 0, certificates }, { "revoke", 1, take_back }, { "crl", 0, crl },
+    { "requests", 0, requests, false },
+    { "approve", 1, decide, false },
+    { "deny", 1, decide, false },
+    { "certificates", 0, certificates, false },
+    { "revoke", 1, take_back, false },
+    { "crl", 0, crl, false },
+    { "status", 0, show_status, false },
+    { "import-registry", 1, import_registry, true },
+    { "profile", 1, show_profile, true },
+    { "challenges", 0, list_challenges, false },
+    { "challenge", 0, mint_challenge, false },
+    { "revoke-challenge", 1, revoke_challenge, false },
 };
 
 /* @return false: not an option that is known */
@@ -149,6 +165,13 @@ static bool read_words(words *w, int argc, char **argv)
         GIVEN_SUBJECT,
         GIVEN_AUTHORITY,
         GIVEN_REASON,
+        GIVEN_URL,
+        GIVEN_CA,
+        GIVEN_CHALLENGE_FILE,
+        GIVEN_ENDPOINT,
+        GIVEN_USER,
+        GIVEN_TEMPLATE,
+        GIVEN_SINGLE,
         GIVEN_HELP,
         GIVEN_VERSION
     };
@@ -161,17 +184,34 @@ static bool read_words(words *w, int argc, char **argv)
         { "subject", required_argument, NULL, GIVEN_SUBJECT },
         { "authority", required_argument, NULL, GIVEN_AUTHORITY },
         { "reason", required_argument, NULL, GIVEN_REASON },
+        { "url", required_argument, NULL, GIVEN_URL },
+        { "ca", required_argument, NULL, GIVEN_CA },
+        { "challenge-file", required_argument, NULL, GIVEN_CHALLENGE_FILE },
+        { "endpoint", required_argument, NULL, GIVEN_ENDPOINT },
+        { "user", required_argument, NULL, GIVEN_USER },
+        { "template", required_argument, NULL, GIVEN_TEMPLATE },
+        { "single", no_argument, NULL, GIVEN_SINGLE },
         { "help", no_argument, NULL, GIVEN_HELP },
         { "version", no_argument, NULL, GIVEN_VERSION },
         { 0 },
     };
     const char **values[] = {
-        [GIVEN_CONF] = &w->conf,           [GIVEN_SOCKET] = &w->socket,
-        [GIVEN_STATE] = &w->state,         [GIVEN_SUBJECT] = &w->subject,
-        [GIVEN_AUTHORITY] = &w->authority, [GIVEN_REASON] = &w->reason,
+        [GIVEN_CONF] = &w->conf,
+        [GIVEN_SOCKET] = &w->socket,
+        [GIVEN_STATE] = &w->state,
+        [GIVEN_SUBJECT] = &w->subject,
+        [GIVEN_AUTHORITY] = &w->authority,
+        [GIVEN_REASON] = &w->reason,
+        [GIVEN_URL] = &w->url,
+        [GIVEN_CA] = &w->ca,
+        [GIVEN_ENDPOINT] = &w->endpoint,
+        [GIVEN_USER] = &w->user,
+        [GIVEN_TEMPLATE] = &w->template_name,
+        [GIVEN_CHALLENGE_FILE] = &w->challenge_file,
     };
     bool *flags[] = { [GIVEN_JSON] = &w->json,
                       [GIVEN_ALL] = &w->all,
+                      [GIVEN_SINGLE] = &w->single,
                       [GIVEN_HELP] = &w->help,
                       [GIVEN_VERSION] = &w->version };
     int is;
@@ -191,9 +231,9 @@ static bool read_words(words *w, int argc, char **argv)
 }
 
 /* The socket stands in ca.conf, so that an administrator need not know where it is. */
-static const scep_err *find_socket(const char **out, const words *w, apr_pool_t *p)
+const scep_err *find_socket(const char **out, const words *w, apr_pool_t *p)
 {
-    const char *path = w->conf ? w->conf : DEFAULT_CONF;
+    const char *path = w->conf ? w->conf : SCEPCTL_CONF;
     conf *c;
 
     *out = w->socket;
@@ -214,14 +254,16 @@ static int run(const words *w, apr_pool_t *p)
     scepctl c = { .json = w->json, .fd = -1, .p = p };
 
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        /* the single password has no id of its own */
+        int operands = w->single && commands[i].run == revoke_challenge ? 0 : commands[i].operands;
         const scep_err *err;
 
         if (strcmp(commands[i].name, w->command))
             continue;
-        if (w->operands != 1 + commands[i].operands)
-            return misuse(commands[i].operands ? "one ID or SERIAL is needed"
-                                               : "nothing is expected behind the command");
-        err = find_socket(&c.socket, w, p);
+        if (w->operands != 1 + operands)
+            return misuse(operands ? "one ID, SERIAL, FILE or kind is needed"
+                                   : "nothing is expected behind the command");
+        err = commands[i].alone ? NULL : find_socket(&c.socket, w, p);
         return err ? complain(err) : commands[i].run(&c, w);
     }
     return misuse("there is no such command");

@@ -41,8 +41,7 @@ static const char *reason_word(uint32_t number, apr_pool_t *p)
     return apr_psprintf(p, "%u", number);
 }
 
-/* RFC 3339, UTC; "": never. */
-static const char *when(uint64_t seconds, apr_pool_t *p)
+const char *when(uint64_t seconds, apr_pool_t *p)
 {
     time_t time = (time_t)seconds;
     struct tm parts;
@@ -55,17 +54,17 @@ static const char *when(uint64_t seconds, apr_pool_t *p)
 }
 
 /* What a device wrote reaches neither the terminal nor JSON unescaped. */
-static const char *clean(const char *text, apr_pool_t *p)
+const char *clean(const char *text, apr_pool_t *p)
 {
     return scep_printable(p, scep_bytes_of(text), 1024);
 }
 
-static json_t *text_json(const char *text, apr_pool_t *p)
+json_t *text_json(const char *text, apr_pool_t *p)
 {
     return *text ? json_string(clean(text, p)) : json_null();
 }
 
-static json_t *time_json(uint64_t seconds, apr_pool_t *p)
+json_t *time_json(uint64_t seconds, apr_pool_t *p)
 {
     return text_json(when(seconds, p), p);
 }
@@ -132,7 +131,51 @@ void list_certificate(list *l, const scep_wire_certificate *c, apr_pool_t *p)
         printf("%-40s  revoked %s: %s\n", "", when(c->revoked, p), reason);
 }
 
-static int print_json(json_t *value)
+/* Bound names have newlines between them. */
+static const char *one_line(const char *names, apr_pool_t *p)
+{
+    char *line = apr_pstrdup(p, names);
+
+    for (char *at = line; (at = strchr(at, '\n')); at++)
+        *at = ',';
+    return line;
+}
+
+static json_t *names_json(const char *names, apr_pool_t *p)
+{
+    json_t *all = json_array();
+    char *state = NULL;
+
+    for (char *name = apr_strtok(apr_pstrdup(p, names), "\n", &state); all && name;
+         name = apr_strtok(NULL, "\n", &state))
+        if (json_array_append_new(all, text_json(name, p)) != 0)
+            return NULL;
+    return all;
+}
+
+void list_challenge(list *l, const scep_wire_challenge *ch, apr_pool_t *p)
+{
+    l->rows++;
+    if (l->json) {
+        add(l, json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b}", "id", text_json(ch->id, p),
+                         "endpoint", text_json(ch->endpoint, p), "user", text_json(ch->user, p),
+                         "from", text_json(ch->peer, p), "templates", text_json(ch->templates, p),
+                         "subject", text_json(ch->subject, p), "names", names_json(ch->names, p),
+                         "created", time_json(ch->created, p), "expires", time_json(ch->expires, p),
+                         "single", (int)ch->single));
+        return;
+    }
+    if (l->rows == 1)
+        printf("%-43s  %-20s  %-24s  %s\n", "ID", "EXPIRES", "ENDPOINT", "USER, FROM: TEMPLATES");
+    printf("%-43s  %-20s  %-24s  %s, %s: %s\n", clean(ch->id, p),
+           ch->expires ? when(ch->expires, p) : "never", clean(ch->endpoint, p), clean(ch->user, p),
+           clean(ch->peer, p), clean(ch->templates, p));
+    if (*ch->subject || *ch->names)
+        printf("%-43s  bound to \"%s\" %s\n", "", clean(ch->subject, p),
+               clean(one_line(ch->names, p), p));
+}
+
+int print_json(json_t *value)
 {
     int failed = !value || json_dumpf(value, stdout, JSON_INDENT(2)) != 0 || putchar('\n') == EOF;
 

@@ -35,7 +35,7 @@ sub certificate {
         . "subjectKeyIdentifier=hash\n");
     openssl(qw(req -new -newkey rsa:2048 -nodes -keyout), "$file.key", '-subj', $subject, '-out', "$file.d/csr");
     openssl(qw(ca -batch -notext -config), "$file.d/conf", '-in', "$file.d/csr", '-out', "$file.pem", '-startdate',
-        day($days[0] // -1), '-enddate', day($days[1] // 30),
+        day($days[0] // -1), '-enddate', day($days[1] // 60),
         $issuer ? ('-cert', "$issuer.pem", '-keyfile', "$issuer.key") : ('-selfsign', '-keyfile', "$file.key"));
     return;
 }

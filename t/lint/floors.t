@@ -10,17 +10,17 @@ my %lib = (
     0 => [qw(err own bytes ber clock)],
     1 => [qw(message certrep caps csr oid algorithm legacy certs query limit proof
         reference)],
-    2 => [qw(key ra settings)],
+    2 => [qw(key ra registry settings)],
     3 => [qw(wire ca_client scep)],
 );
 my %ca = (
     0 => [qw(conf log)],
     1 => [qw(policy template issue)],
     2 => [qw(store)],
-    3 => [qw(challenge transaction request inventory reservation renewal foreign identities seal connector
+    3 => [qw(challenge transaction request inventory reservation renewal foreign identities seal single connector
         directory crl)],
     4 => [qw(office)],
-    5 => [qw(main check process server ctl chores init)],
+    5 => [qw(main check process server ctl chores ending init)],
 );
 # Files of a room whose names do not begin with the room's.
 my %part = map { ("ca/$_" => 'ca/server') } qw(connection desk hands);

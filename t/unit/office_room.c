@@ -29,7 +29,7 @@ static const char conf_text[] =
     "ca_cert = %1$s/ca.pem\nca_key = file:%1$s/ca.key\n"
     "ra_sign_cert = %1$s/ra-sign.pem\nra_sign_key = file:%1$s/ra-sign.key\n"
     "ra_decrypt_cert = %1$s/ra-decrypt.pem\nra_decrypt_key = file:%1$s/ra-decrypt.key\n"
-    "templates = IPSECIntermediateOffline, Century, Sid, Client\n"
+    "templates = IPSECIntermediateOffline, Century, Sid, Client, Alice, Both\n"
     "foreign_crl = file:foreign.crl\n"
     "renewal_ca = renewal.pem\n"
     "crl_file = ca.crl\n"
@@ -39,20 +39,24 @@ static const char conf_text[] =
     "ca_cert = %2$s/ca.pem\nca_key = file:%2$s/ca.key\n"
     "ra_sign_cert = %2$s/ra-sign.pem\nra_sign_key = file:%2$s/ra-sign.key\n"
     "ra_decrypt_cert = %2$s/ra-decrypt.pem\nra_decrypt_key = file:%2$s/ra-decrypt.key\n"
-    "templates = IPSECIntermediateOffline, Century, Sid, Client\n"
+    "templates = IPSECIntermediateOffline, Century, Sid, Client, Alice, Both\n"
     "foreign_crl = none\n"
     "[template IPSECIntermediateOffline]\ndays = 30\n"
     "key_usage = digitalSignature, keyEncipherment\n"
     "[template Century]\ndays = 36500\nkey_usage = digitalSignature\n"
     "[template Sid]\ndays = 30\nkey_usage = keyEncipherment\nallow_sid = yes\n"
     "[template Client]\ndays = 30\nkey_usage = digitalSignature\n"
-    "extended_key_usage = clientAuth\n";
+    "extended_key_usage = clientAuth\n"
+    "[template Alice]\ndays = 30\nkey_usage = digitalSignature\nenroll = alice\n"
+    "[template Both]\ndays = 30\nkey_usage = keyEncipherment\nenroll = alice, @wifi\n"
+    "[group wifi]\nmembers = bob, CORP\\\\carol\n";
 
 static const struct {
     const char *endpoint, *name, *value;
 } settings[] = {
     { "devices", "SignatureTemplate", "Century" },
     { "devices", "EncryptionTemplate", "Sid" },
+    { "devices", "CacheRequest", "525600" },
     { "Other.Example", "PasswordMax", "2" },
     { "open", "EnforcePassword", "off" },
     { "strict", "MinimumHash", "sha256" },
@@ -80,6 +84,10 @@ static const struct {
     { "window", "RenewalWindow", "10" },
     { "later", "Authority", "successor" },
     { "later", "DisableRenewalSubjectNameMatch", "on" },
+    { "shut", "SignatureTemplate", "Alice" },
+    { "shut", "EncryptionTemplate", "Both" },
+    { "single", "UseSinglePassword", "on" },
+    { "single", "PasswordMax", "1" },
     { "limited", "FailedMax", "3" },
     { "limited", "MintMax", "3" },
 };

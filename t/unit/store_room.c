@@ -99,7 +99,7 @@ void room_empty(void)
     o = other_open();
     other_says(&o, "DROP TABLE IF EXISTS scep_meta, scep_endpoint, scep_challenge,"
                    " scep_binding, scep_transaction, scep_certificate, scep_request,"
-                   " scep_crl, scep_ra, scep_lease");
+                   " scep_crl, scep_ra, scep_lease, scep_single_password");
     other_close(&o);
 }
 
@@ -254,6 +254,7 @@ typedef struct settle_job {
     const transaction *t;
     X509 *cert;
     bool done;
+    long minutes;
     transaction_answer answer;
 } settle_job;
 
@@ -298,12 +299,17 @@ static const scep_err *poll_in_store(store_tx *tx, void *baton)
 {
     settle_job *j = baton;
 
-    return transaction_poll(tx, j->t, &j->answer);
+    return transaction_poll(tx, j->t, j->minutes, &j->answer);
 }
 
 transaction_answer room_poll(const char *endpoint, const char *id, char key)
 {
-    settle_job j = { .t = room_request(endpoint, id, key, '\0') };
+    return room_poll_within(120, endpoint, id, key);
+}
+
+transaction_answer room_poll_within(long minutes, const char *endpoint, const char *id, char key)
+{
+    settle_job j = { .t = room_request(endpoint, id, key, '\0'), .minutes = minutes };
 
     room_expect(store_run(room_store, poll_in_store, &j, room_pool), SCEP_OK);
     return j.answer;

@@ -85,9 +85,12 @@ X509 *room_certificate(long serial);
 /** Record that @a cert was issued to @a t by "ca", as an enrolment does. */
 const scep_err *room_settle(transaction *t, X509 *cert, bool *done);
 
-/** What was answered before; what a poll is answered. */
+/** What was answered before; what a poll is answered with a CacheRequest of two hours. */
 const scep_err *room_find(const transaction *t, transaction_answer *answer);
 transaction_answer room_poll(const char *endpoint, const char *id, char key);
+
+/** The same with another CacheRequest. */
+transaction_answer room_poll_within(long minutes, const char *endpoint, const char *id, char key);
 
 /* Suites of files that test_store.c or test_challenge.c runs too. */
 Suite *store_words_suite(void);

@@ -59,6 +59,8 @@ static scep_bytes answer_to(int verb, apr_pool_t *own)
     APR_ARRAY_PUSH(identities.keys, scep_wire_keys) = keys;
     if (verb >= SCEP_VERB_ENROL && verb <= SCEP_VERB_FIND)
         return scep_wire_put_verdict(SCEP_VERB_VERDICT, &verdict, own);
+    if (verb == SCEP_VERB_STATUS)
+        return scep_wire_put_state(SCEP_VERB_STATE, &(scep_wire_state){ .version = "7.8" }, own);
     if (verb == SCEP_VERB_MINT)
         return scep_wire_put_minted(SCEP_VERB_MINTED, &minted, own);
     return scep_wire_put_identities(SCEP_VERB_IDENTITIES, &identities, own);
@@ -229,6 +231,20 @@ static const scep_err *mint(scep_ca_client *client)
     return err;
 }
 
+static const scep_err *state_within(scep_ca_client *client, int ms)
+{
+    scep_wire_state state = { 0 };
+    const scep_err *err = scep_ca_client_status(&state, client, (apr_interval_time_t)ms * 1000, p);
+
+    ck_assert(err || !strcmp(state.version, "7.8"));
+    return err;
+}
+
+static const scep_err *state(scep_ca_client *client)
+{
+    return state_within(client, 5000);
+}
+
 static const scep_err *identities(scep_ca_client *client)
 {
     scep_wire_identities got = { 0 };
@@ -253,6 +269,8 @@ static const struct {
     { "a poll is answered", poll_once, { ANSWER }, 1, SCEP_OK, 1, 1 },
     { "a search is answered", find, { ANSWER }, 1, SCEP_OK, 1, 1 },
     { "a challenge is minted", mint, { ANSWER }, 1, SCEP_OK, 1, 1 },
+    { "the state is told", state, { ANSWER }, 1, SCEP_OK, 1, 1 },
+    { "a broken question for the state is repeated", state, { CLOSE, ANSWER }, 2, SCEP_OK, 2, 2 },
     { "identities are fetched", identities, { ANSWER }, 1, SCEP_OK, 1, 1 },
     { "a broken enrolment is repeated", enrol, { CLOSE, ANSWER }, 2, SCEP_OK, 2, 2 },
     { "a broken renewal is repeated", renew, { CLOSE, ANSWER }, 2, SCEP_OK, 2, 2 },
@@ -277,6 +295,18 @@ START_TEST(calls_are_repeated_once_or_never)
     ck_assert_msg(server.connections == scripts[_i].connections, "%s: %d connections", row,
                   server.connections);
     ck_assert_msg(server.good, "%s: greeting", row);
+}
+END_TEST
+
+/* A load balancer does not wait for SCEPCATimeout. */
+START_TEST(a_question_for_the_state_has_a_time_of_its_own)
+{
+    static const act script[] = { SILENCE };
+    apr_time_t begin = apr_time_now();
+
+    start(script, 1);
+    assert_code(SCEP_UNAVAILABLE, state_within(client_with(600000), 200));
+    ck_assert(apr_time_now() - begin < apr_time_from_sec(30));
 }
 END_TEST
 
@@ -424,6 +454,7 @@ static void add_tests(TCase *cases)
 {
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_add_loop_test(cases, calls_are_repeated_once_or_never, 0, ROWS(scripts));
+    tcase_add_test(cases, a_question_for_the_state_has_a_time_of_its_own);
     tcase_add_test(cases, a_connection_is_kept_for_the_next_call);
     tcase_add_test(cases, a_connection_that_the_other_side_closed_is_replaced_and_no_repetition);
     tcase_add_test(cases, an_answer_nobody_asked_for_is_not_taken_for_the_next);

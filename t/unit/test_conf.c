@@ -168,6 +168,59 @@ START_TEST(what_is_left_out_has_its_default)
 }
 END_TEST
 
+/* Users in a template's list, commas between; "": whomever httpd lets in. */
+static const struct {
+    const char *name, *text, *users;
+} enrolling[] = {
+    { "no list", "", "" },
+    { "users", "enroll = alice, Bob Smith, carol@EXAMPLE.COM\n",
+      "alice,Bob Smith,carol@EXAMPLE.COM" },
+    { "a user of a domain", "enroll = CORP\\\\alice\n", "CORP\\alice" },
+    { "a group", "enroll = @wifi\n[group wifi]\nmembers = bob, CORP\\\\carol\n",
+      "bob,CORP\\carol" },
+    { "users and groups",
+      "enroll = @a, alice, @b\n[group b]\nmembers = y\n[group a]\nmembers = x\n", "x,alice,y" },
+};
+
+START_TEST(who_may_enroll_is_read)
+{
+    const char *text =
+        apr_pstrcat(p, TOP AUTHORITY TEMPLATE_B TEMPLATE_A, enrolling[_i].text, NULL);
+    const conf_template *t;
+    conf *c;
+
+    row = enrolling[_i].name;
+    assert_ok(load(&c, text, strlen(text)));
+    t = conf_template_find(conf_authority_find(c, "default"), "A");
+    if (!*enrolling[_i].users) {
+        ck_assert_ptr_null(t->enroll);
+        ck_assert(conf_may_enroll(t, "anybody"));
+        return;
+    }
+    ck_assert_str_eq(apr_array_pstrcat(p, t->enroll, ','), enrolling[_i].users);
+    for (int i = 0; i < t->enroll->nelts; i++)
+        ck_assert(conf_may_enroll(t, APR_ARRAY_IDX(t->enroll, i, const char *)));
+    ck_assert(!conf_may_enroll(t, "ALICE"));
+    ck_assert(!conf_may_enroll(t, ""));
+    ck_assert(!conf_may_enroll(t, "@wifi"));
+    ck_assert_ptr_null(conf_template_find(conf_authority_find(c, "default"), "B")->enroll);
+}
+END_TEST
+
+START_TEST(an_authority_is_found_by_its_configuration)
+{
+    static const char more[] = "[authority a]\n" OTHER "configuration = HOST\\\\CA one\n";
+    conf *c;
+
+    assert_ok(load(&c, apr_pstrcat(p, WHOLE, more, NULL), strlen(WHOLE) + strlen(more)));
+    ck_assert_str_eq(conf_authority_find(c, "a")->configuration, "HOST\\CA one");
+    ck_assert_ptr_eq(conf_configuration_find(c, "host\\ca ONE"), conf_authority_find(c, "a"));
+    ck_assert_ptr_null(conf_configuration_find(c, "host\\CA two"));
+    ck_assert_ptr_null(conf_configuration_find(c, ""));
+    ck_assert_ptr_null(conf_authority_find(c, "default")->configuration);
+}
+END_TEST
+
 static const struct {
     const char *name, *text;
 } accepted[] = {
@@ -216,7 +269,31 @@ static const struct {
     { "empty brackets", TOP "[ ]\n", 3, "between its brackets" },
     { "brackets not closed", TOP "[template A\n", 3, "[NAME]" },
     { "text behind brackets", TOP "[template A] days = 1\n", 3, "[NAME]" },
-    { "a backslash", "store = sqlite3:C:\\db\n", 1, "backslash" },
+    { "a backslash", "store = sqlite3:C:\\db\n", 1, "write it twice" },
+    { "three backslashes", "store = sqlite3:C:\\\\\\db\n", 1, "write it twice" },
+    { "a backslash in quotes", "store = 'sqlite3:C:\\db'\n", 1, "write it twice" },
+    { "two at the end of a line", "store = sqlite3:a\\\\\nstore_key = file:b\n", 1, "backslash" },
+    { "a configuration without a host", TOP "[authority a]\nconfiguration = CA\n", 4,
+      "HOST\\\\NAME" },
+    { "a configuration with an empty host", TOP "[authority a]\nconfiguration = \\\\CA\n", 4,
+      "HOST\\\\NAME" },
+    { "a configuration with an empty name", TOP "[authority a]\nconfiguration = 'HOST\\\\'\n", 4,
+      "HOST\\\\NAME" },
+    { "a configuration of three parts", TOP "[authority a]\nconfiguration = A\\\\B\\\\C\n", 4,
+      "HOST\\\\NAME" },
+    { "one configuration for two CAs",
+      WHOLE "[authority a]\n" OTHER "configuration = H\\\\C\n[authority b]\n" OTHER
+            "configuration = h\\\\c\n",
+      0, "[authority a]'s and [authority b]'s" },
+    { "an empty list of users", WHOLE "enroll =\n", 26, "names with one comma" },
+    { "a user twice", WHOLE "enroll = a, a\n", 26, "a twice" },
+    { "a group that is not there", WHOLE "enroll = alice, @wifi\n", 26, "no section [group wifi]" },
+    { "a group without a name", WHOLE "enroll = @\n", 26, "no section [group ]" },
+    { "a group without members", TOP "[group a]\n", 3, "members is missing in [group a]" },
+    { "a group in a group", TOP "[group a]\nmembers = x, @b\n", 4, "has users only" },
+    { "a group twice", TOP "[group a]\nmembers = x\n[group  a]\nmembers = y\n", 5, "twice" },
+    { "a group of a bad name", TOP "[group a/b]\n", 3, "letters, digits" },
+    { "a key of a template in a group", TOP "[group a]\ndays = 1\n", 4, "members" },
     { "a continued line", "store = sqlite3:a \\\nstore_key = file:b\n", 1, "backslash" },
     { "a continued comment", "# a \\\nstore = sqlite3:a\n", 1, "backslash" },
     { "a continued comment, CRLF", "# a \\\r\nstore = sqlite3:a\n", 1, "backslash" },
@@ -368,6 +445,8 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, every_key_of_renewal_and_roll_over_is_read);
     tcase_add_test(cases, an_authoritys_own_addresses_take_the_place_of_its_templates);
     tcase_add_test(cases, what_is_left_out_has_its_default);
+    tcase_add_loop_test(cases, who_may_enroll_is_read, 0, ROWS(enrolling));
+    tcase_add_test(cases, an_authority_is_found_by_its_configuration);
     tcase_add_loop_test(cases, what_is_good_is_accepted, 0, ROWS(accepted));
     tcase_add_loop_test(cases, what_is_wrong_is_refused_with_its_line, 0, ROWS(refused));
     tcase_add_test(cases, a_nul_byte_is_refused);

@@ -147,14 +147,67 @@ START_TEST(an_issued_certificate_is_listed_and_revoked_once)
 }
 END_TEST
 
+START_TEST(the_state_is_told_to_scepctl_too)
+{
+    const scep_bytes none = scep_wire_put_empty(SCEP_VERB_STATUS, p);
+    scep_wire_state state;
+    int fd = connected();
+
+    (void)office_room_mint(o, "devices", p);
+    assert_ok(scep_wire_get_state(&state, ask(fd, none, SCEP_VERB_STATE), p));
+    ck_assert_uint_eq(state.store, 1);
+    for (int i = 0; i < state.endpoints->nelts; i++) {
+        const scep_wire_endpoint_state *e =
+            &APR_ARRAY_IDX(state.endpoints, i, scep_wire_endpoint_state);
+
+        ck_assert_uint_eq(e->minted, !strcmp(e->name, "devices"));
+    }
+    (void)ask(fd, list_frame(SCEP_VERB_STATUS), SCEP_VERB_REFUSED);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_challenge_is_minted_listed_and_revoked)
+{
+    const scep_wire_mint mint = { .endpoint = "devices", .user = "alice", .peer = "192.0.2.66" };
+    const scep_wire_challenges_of all = { "", "", "" };
+    scep_wire_revoke_challenge revoke = { .by = "alice" };
+    scep_wire_challenge_page page;
+    scep_wire_minted minted;
+    scep_wire_challenge c;
+    scep_bytes frame;
+    int fd = connected();
+
+    assert_ok(scep_wire_get_minted(
+        &minted, ask(fd, scep_wire_put_mint(SCEP_VERB_MINT, &mint, p), SCEP_VERB_MINTED), p));
+    ck_assert_int_eq(minted.outcome, SCEP_MINT_DONE);
+    frame = scep_wire_put_challenges_of(SCEP_VERB_CHALLENGES, &all, p);
+    assert_ok(scep_wire_get_challenge_page(&page, ask(fd, frame, SCEP_VERB_CHALLENGE_PAGE), p));
+    ck_assert_int_eq(page.challenges->nelts, 1);
+    c = APR_ARRAY_IDX(page.challenges, 0, scep_wire_challenge);
+    ck_assert_ptr_nonnull(strstr(c.user, " for alice"));
+    ck_assert_str_eq(c.peer, "scepctl");
+    revoke.id = c.id;
+    frame = scep_wire_put_revoke_challenge(SCEP_VERB_REVOKE_CHALLENGE, &revoke, p);
+    (void)ask(fd, frame, SCEP_VERB_DONE);
+    (void)ask(fd, frame, SCEP_VERB_REFUSED);
+    frame = scep_wire_put_challenges_of(SCEP_VERB_CHALLENGES, &all, p);
+    assert_ok(scep_wire_get_challenge_page(&page, ask(fd, frame, SCEP_VERB_CHALLENGE_PAGE), p));
+    ck_assert_int_eq(page.challenges->nelts, 0);
+    (void)ask(fd, list_frame(SCEP_VERB_CHALLENGES), SCEP_VERB_REFUSED);
+    close(fd);
+}
+END_TEST
+
 START_TEST(a_verb_of_workers_is_refused)
 {
-    const scep_wire_mint mint = { .endpoint = "devices", .user = "root" };
+    const scep_wire_endpoint_name in = { .endpoint = "devices" };
     scep_wire_refused refused;
     int fd = connected();
 
     assert_ok(scep_wire_get_refused(
-        &refused, ask(fd, scep_wire_put_mint(SCEP_VERB_MINT, &mint, p), SCEP_VERB_REFUSED), p));
+        &refused, ask(fd, scep_wire_put_endpoint_name(SCEP_VERB_BUNDLE, &in, p), SCEP_VERB_REFUSED),
+        p));
     ck_assert_int_eq(refused.code, SCEP_REFUSED);
     (void)ask(fd, list_frame(SCEP_VERB_REQUESTS), SCEP_VERB_REQUEST_PAGE);
     close(fd);
@@ -250,6 +303,8 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, S_30_the_socket_is_for_its_owner_only);
     tcase_add_test(cases, lists_are_answered_one_after_the_other);
     tcase_add_test(cases, an_issued_certificate_is_listed_and_revoked_once);
+    tcase_add_test(cases, the_state_is_told_to_scepctl_too);
+    tcase_add_test(cases, a_challenge_is_minted_listed_and_revoked);
     tcase_add_test(cases, a_verb_of_workers_is_refused);
     tcase_add_test(cases, rubbish_ends_its_own_connection_only);
     tcase_add_test(cases, who_decides_is_said_by_the_kernel);

@@ -387,7 +387,7 @@ START_TEST(a_ca_that_is_away_is_asked_hourly_and_the_end_is_announced_daily)
     ck_assert_int_eq(lines_with("SCEP0302"), 0); /* there is time */
     clock_at(now + 3 * DAY);
     room_expect(keep(k), SCEP_UNAVAILABLE);
-    ck_assert_int_eq(lines_with("SCEP0302: [authority default]: the RA ends in 12 days"), 1);
+    ck_assert_int_eq(lines_with("SCEP0302: NDES-10 [authority default]: the RA ends in 12 days"), 1);
     ck_assert_int_eq(lines_with("could not be renewed: the CA is away"), 1);
     clock_at(now + DAY - 1);
     room_expect(keep(k), SCEP_UNAVAILABLE);
@@ -435,7 +435,7 @@ START_TEST(a_row_of_another_store_key_is_left_out_and_said_once)
     OK(keep(k));
     OK(keep(k));
     ck_assert_int_eq(identities_now(k)->n, 1);
-    ck_assert_int_eq(lines_with("SCEP0301: [authority default]"), 1);
+    ck_assert_int_eq(lines_with("SCEP0301: NDES-10 [authority default]"), 1);
     ck_assert_int_eq(lines_with("another store.key"), 1);
 }
 END_TEST

@@ -266,7 +266,7 @@ START_TEST(a_chore_that_fails_does_not_stop_the_others)
 {
     static const char *const says[] = {
         "SCEP0292: the CRL cannot be kept up to date: crl_file /nowhere/ca.crl",
-        "SCEP0293: [authority default]: foreign_crl: http://127.0.0.1:1/x",
+        "SCEP0293: NDES-8 [authority default]: foreign_crl: http://127.0.0.1:1/x",
         "SCEP0303: [authority default]: CRL number 1 signed",
     };
     office *o = office_room_up(p);

@@ -86,6 +86,25 @@ START_TEST(R_113_R_114_what_was_issued_is_given_as_often_as_it_is_asked_for)
 }
 END_TEST
 
+START_TEST(R_114_R_117_a_poll_for_what_was_issued_at_once_is_answered_within_CacheRequest)
+{
+    const char *challenge = office_room_mint(o, "strict", p);
+    const fixture_request r = { .challenge = challenge };
+    scep_bytes csr = fixture_csr(&r, p);
+    scep_wire_verdict first = office_room_enrol(o, "strict", "1", csr, p), v;
+
+    cert_of(&first);
+    scep_clock_set(apr_time_now() + apr_time_from_sec(19 * 60));
+    v = office_room_poll(o, "strict", "1", fixture_key(0), p);
+    cert_of(&v);
+    scep_clock_set(apr_time_now() + apr_time_from_sec(21 * 60));
+    assert_refused(office_room_poll(o, "strict", "1", fixture_key(0), p), SCEP_BAD_CERT_ID);
+    v = office_room_enrol(o, "strict", "1", csr, p);
+    cert_of(&v);
+    assert_bytes(v.certificate, first.certificate);
+}
+END_TEST
+
 START_TEST(R_118_a_revoked_certificate_is_no_answer_any_more)
 {
     const char *challenge = office_room_mint(o, "devices", p);
@@ -397,6 +416,8 @@ static void add_tests(TCase *cases)
     tcase_add_test(
         cases, R_112_R_121_D_08_S_22_an_unknown_and_anothers_transaction_are_told_apart_by_nobody);
     tcase_add_test(cases, R_113_R_114_what_was_issued_is_given_as_often_as_it_is_asked_for);
+    tcase_add_test(cases,
+                   R_114_R_117_a_poll_for_what_was_issued_at_once_is_answered_within_CacheRequest);
     tcase_add_test(cases, R_118_a_revoked_certificate_is_no_answer_any_more);
     tcase_add_test(cases, a_poll_of_no_key_is_put_off);
     tcase_add_test(cases, R_130_R_131_a_holder_finds_certificates_of_the_CA);

@@ -182,7 +182,8 @@ static const scep_verb verdict_verbs[] = { SCEP_VERB_ENROL, SCEP_VERB_RENEW, SCE
 
 static scep_bytes mint_frame(void)
 {
-    return scep_wire_put_mint(SCEP_VERB_MINT, &(scep_wire_mint){ .endpoint = "none", .user = "user" }, p);
+    return scep_wire_put_mint(SCEP_VERB_MINT,
+                              &(scep_wire_mint){ .endpoint = "none", .user = "user" }, p);
 }
 
 static int welcomed(void)
@@ -267,11 +268,11 @@ static const struct {
 } rubbish[] = {
     { "no frame", "GET / HTTP/1.1\r\n\r\n", 18, false },
     { "no frame after the greeting", "GET / HTTP/1.1\r\n\r\n", 18, true },
-    { "a call before the greeting", "SCEP\2\6\0\0\0\0\0\5\0\0\0\1e", 17, false },
-    { "an empty greeting", "SCEP\2\5\0\0\0\0\0\0", 12, false },
-    { "too long", "SCEP\2\7\0\0\xff\xff\xff\xff", 12, true },
-    { "a bundle without a name", "SCEP\2\6\0\0\0\0\0\0", 12, true },
-    { "an enrolment cut short", "SCEP\2\7\0\0\0\0\0\5\0\0\0\1e", 17, true },
+    { "a call before the greeting", "SCEP\3\6\0\0\0\0\0\5\0\0\0\1e", 17, false },
+    { "an empty greeting", "SCEP\3\5\0\0\0\0\0\0", 12, false },
+    { "too long", "SCEP\3\7\0\0\xff\xff\xff\xff", 12, true },
+    { "a bundle without a name", "SCEP\3\6\0\0\0\0\0\0", 12, true },
+    { "an enrolment cut short", "SCEP\3\7\0\0\0\0\0\5\0\0\0\1e", 17, true },
 };
 
 START_TEST(rubbish_ends_the_connection_and_never_the_server)
@@ -332,6 +333,56 @@ START_TEST(each_verb_that_asks_for_a_verdict_gets_one)
         ck_assert_int_eq(verdict.status, SCEP_STATUS_REFUSED);
         ck_assert_ptr_nonnull(strstr(verdict.detail, "no endpoint \"other\""));
     }
+    close(fd);
+}
+END_TEST
+
+static scep_wire_state state_of(int fd)
+{
+    scep_wire_state state = { 0 };
+    scep_bytes body;
+
+    ck_assert_int_eq(ask(fd, scep_wire_put_empty(SCEP_VERB_STATUS, p), &body), SCEP_VERB_STATE);
+    assert_ok(scep_wire_get_state(&state, body, p));
+    return state;
+}
+
+/* Nobody has this office's store open. */
+START_TEST(the_state_is_told_even_where_an_authority_takes_no_more_calls)
+{
+    scep_wire_state state;
+    scep_bytes body;
+    int fd, verb;
+
+    up.options.in_flight = 0;
+    start();
+    fd = welcomed();
+    verb = ask(fd, bundle_frame("e"), &body);
+    ck_assert_int_eq(refused_code(verb, body), SCEP_UNAVAILABLE);
+    for (int i = 0; i < 50; i++)
+        state = state_of(fd);
+    ck_assert_int_eq(state.endpoints->nelts, 1);
+    ck_assert_str_eq(APR_ARRAY_IDX(state.endpoints, 0, scep_wire_endpoint_state).name, "e");
+    ck_assert_uint_eq(state.store, 0);
+    ck_assert_str_eq(state.detail, "the database is not open");
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_question_for_the_state_has_no_body)
+{
+    scep_bytes body;
+    int fd;
+
+    start();
+    fd = welcomed();
+    ck_assert_int_eq(
+        ask(fd, scep_wire_put_endpoint_name(SCEP_VERB_STATUS, &(scep_wire_endpoint_name){ "e" }, p),
+            &body),
+        0);
+    close(fd);
+    fd = welcomed();
+    ck_assert_int_eq(state_of(fd).endpoints->nelts, 1);
     close(fd);
 }
 END_TEST
@@ -457,6 +508,8 @@ static void add_tests(TCase *cases)
     tcase_add_loop_test(cases, rubbish_ends_the_connection_and_never_the_server, 0, ROWS(rubbish));
     tcase_add_test(cases, an_unknown_verb_or_endpoint_is_refused_and_the_connection_goes_on);
     tcase_add_test(cases, each_verb_that_asks_for_a_verdict_gets_one);
+    tcase_add_test(cases, the_state_is_told_even_where_an_authority_takes_no_more_calls);
+    tcase_add_test(cases, a_question_for_the_state_has_no_body);
     tcase_add_loop_test(cases, calls_above_the_limit_or_past_the_deadline_are_told_to_come_later, 0,
                         2);
     tcase_add_loop_test(cases, idle_connections_are_closed_at_once_and_the_server_ends, 0, 3);

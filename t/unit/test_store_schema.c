@@ -1,4 +1,4 @@
-/* The schema: made, brought up from version 1, refused. */
+/* The schema: made, brought up from versions 1 and 2, refused. */
 #include "store_room.h"
 
 #include <apr_strings.h>
@@ -42,15 +42,42 @@ static const char *const version_1[] = {
     " 'ZGVy', 999, 3000, 1000)",
 };
 
+/* And what version 2 added to what is read here; the rest is made anew by any version. */
+static const char *const to_version_2[] = {
+    "ALTER TABLE scep_challenge ADD COLUMN bound_subject TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE scep_challenge ADD COLUMN bound_names TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE scep_challenge ADD COLUMN bound_template TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE scep_transaction ADD COLUMN state TEXT NOT NULL DEFAULT 'issued'",
+    "ALTER TABLE scep_transaction ADD COLUMN request_id TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE scep_transaction ADD COLUMN bound BIGINT NOT NULL DEFAULT 0",
+    "UPDATE scep_transaction SET bound = 3000, ends = 2000",
+    "DROP INDEX scep_transaction_ends",
+    "CREATE INDEX scep_transaction_bound ON scep_transaction (bound)",
+    "ALTER TABLE scep_certificate ADD COLUMN revoked BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE scep_certificate ADD COLUMN reason BIGINT NOT NULL DEFAULT 0",
+    "DROP INDEX scep_certificate_not_after",
+    "UPDATE scep_meta SET value = 2 WHERE name = 'schema'",
+};
+
+static void say_all(const char *const *sql, size_t n)
+{
+    other o = other_open();
+
+    for (size_t i = 0; i < n; i++)
+        other_says(&o, sql[i]);
+    other_close(&o);
+}
+
 static void set_up_version_1(void)
 {
-    other o;
-
     room_up_empty();
-    o = other_open();
-    for (size_t i = 0; i < sizeof(version_1) / sizeof(*version_1); i++)
-        other_says(&o, version_1[i]);
-    other_close(&o);
+    say_all(version_1, sizeof(version_1) / sizeof(*version_1));
+}
+
+static void set_up_version_2(void)
+{
+    set_up_version_1();
+    say_all(to_version_2, sizeof(to_version_2) / sizeof(*to_version_2));
 }
 
 static const store_transaction *get(store_tx *tx, const char *id, const char *csr, apr_int64_t now)
@@ -97,6 +124,10 @@ static const scep_err *read_upgraded(store_tx *tx, void *baton)
     ck_assert_str_eq(fresh->bound_subject, "");
     ck_assert_str_eq(fresh->bound_names, "");
     ck_assert_str_eq(fresh->bound_template, "");
+    OK(store_challenge_get(tx, "e", "h", &fresh));
+    ck_assert(fresh->fresh);
+    ck_assert_str_eq(fresh->user, "admin");
+    ck_assert_str_eq(fresh->templates, "");
     OK(store_unused_get(tx, "e", &count));
     ck_assert_int_eq(count, 1);
     return NULL;
@@ -116,7 +147,7 @@ START_TEST(R_118_what_version_1_recorded_is_issued_and_bound_until_its_certifica
 {
     room_open();
     room_job_of(read_upgraded);
-    expect_version("2");
+    expect_version("3");
     store_close(room_store);
     room_open(); /* and once only */
     room_job_of(read_upgraded);
@@ -138,7 +169,10 @@ static const scep_err *use_what_is_new(store_tx *tx, void *baton)
                               .expires = 9,
                               .bound_subject = "CN=a",
                               .bound_names = "DNS:a\nDNS:b",
-                              .bound_template = "T" };
+                              .bound_template = "T",
+                              .templates = "T" };
+    store_single single = { .endpoint = "e", .sealed = scep_bytes_of("x"), .hash = "h" };
+    const store_single *found;
     const store_challenge *fresh;
     store_crl crl;
     bool done;
@@ -148,6 +182,12 @@ static const scep_err *use_what_is_new(store_tx *tx, void *baton)
     ck_assert_str_eq(fresh->bound_subject, bound.bound_subject);
     ck_assert_str_eq(fresh->bound_names, bound.bound_names);
     ck_assert_str_eq(fresh->bound_template, bound.bound_template);
+    OK(store_challenge_get(tx, "e", "i", &fresh));
+    ck_assert_str_eq(fresh->templates, "T");
+    OK(store_single_put(tx, &single, &done));
+    ck_assert(done);
+    OK(store_single_get(tx, "e", &found));
+    ck_assert_str_eq(found->hash, "h");
     OK(store_certificate_revoke(tx, "ca", "0A", 2000, 1, &done));
     ck_assert(done);
     OK(store_crl_get(tx, "ca", &crl));
@@ -241,7 +281,7 @@ START_TEST(nodes_that_make_the_schema_at_once_all_open)
     nodes_open_at_once();
     room_open();
     ck_assert_ptr_null(room_put_one("1", room_pool));
-    expect_version("2");
+    expect_version("3");
 }
 END_TEST
 
@@ -277,6 +317,48 @@ START_TEST(a_node_of_version_1_may_go_on_writing_for_a_moment)
 }
 END_TEST
 
+START_TEST(what_version_2_recorded_stays_as_it_is)
+{
+    room_open();
+    room_job_of(read_upgraded);
+    expect_version("3");
+    store_close(room_store);
+    room_open(); /* and once only */
+    room_job_of(read_upgraded);
+}
+END_TEST
+
+START_TEST(a_node_of_version_2_may_go_on_writing_for_a_moment)
+{
+    other o;
+
+    room_open();
+    o = other_open();
+    other_says(&o, "INSERT INTO scep_challenge (endpoint, hash, state, username, peer, created,"
+                   " expires, bound_subject, bound_names, bound_template)"
+                   " VALUES ('e', 'late', 'fresh', '', '', 1, 2, '', '', '')");
+    ck_assert_int_eq(
+        other_asks(&o, "SELECT 1 FROM scep_challenge WHERE templates = '' AND hash = 'late'")
+            ->nelts,
+        1);
+    other_close(&o);
+}
+END_TEST
+
+START_TEST(an_upgrade_that_fails_leaves_version_2)
+{
+    const scep_err *err;
+    other o = other_open();
+
+    other_says(&o, "ALTER TABLE scep_challenge ADD COLUMN templates TEXT NOT NULL DEFAULT 'x'");
+    other_close(&o);
+    err = store_open(&room_store, room_where, room_pool);
+    room_expect(err, SCEP_CONFIG);
+    ck_assert_ptr_nonnull(strstr(err->detail, "cannot be upgraded from version 2"));
+    expect_version("2");
+}
+END_TEST
+
 START_TEST(an_upgrade_that_fails_leaves_version_1)
 {
     const scep_err *err;
@@ -297,7 +379,7 @@ END_TEST
 
 START_TEST(schema_of_another_version_is_refused)
 {
-    static const char *const versions[] = { "3", "0", "-1" };
+    static const char *const versions[] = { "4", "0", "-1" };
 
     store_close(room_store);
     for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++) {
@@ -317,7 +399,8 @@ END_TEST
 Suite *store_schema_suite(void)
 {
     Suite *suite = suite_create("store schema");
-    TCase *upgrade = tcase_create("upgrade"), *fresh = tcase_create("fresh");
+    TCase *upgrade = tcase_create("upgrade"), *from_2 = tcase_create("from 2"),
+          *fresh = tcase_create("fresh");
     TCase *open = tcase_create("open");
 
     tcase_add_checked_fixture(upgrade, set_up_version_1, room_down);
@@ -329,6 +412,15 @@ Suite *store_schema_suite(void)
     tcase_add_test(upgrade, a_node_of_version_1_may_go_on_writing_for_a_moment);
     tcase_add_test(upgrade, an_upgrade_that_fails_leaves_version_1);
     suite_add_tcase(suite, upgrade);
+
+    tcase_add_checked_fixture(from_2, set_up_version_2, room_down);
+    tcase_set_timeout(from_2, 60);
+    tcase_add_test(from_2, what_version_2_recorded_stays_as_it_is);
+    tcase_add_test(from_2, an_upgraded_database_has_all_that_a_new_one_has);
+    tcase_add_test(from_2, nodes_that_upgrade_at_once_do_it_once);
+    tcase_add_test(from_2, a_node_of_version_2_may_go_on_writing_for_a_moment);
+    tcase_add_test(from_2, an_upgrade_that_fails_leaves_version_2);
+    suite_add_tcase(suite, from_2);
 
     tcase_add_checked_fixture(fresh, room_up_empty, room_down);
     tcase_set_timeout(fresh, 60);

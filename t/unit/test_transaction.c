@@ -291,6 +291,27 @@ START_TEST(R_114_a_poll_is_answered_until_the_certificate_ends_and_again)
 }
 END_TEST
 
+START_TEST(R_114_R_117_CacheRequest_bounds_polls_for_what_was_answered_at_once_and_nothing_else)
+{
+    transaction *waited = room_request("e", "waited", 'k', 'c');
+    X509 *cert = room_certificate(2);
+    bool done;
+
+    at(10);
+    settled("id", 'k', 'c', 1);
+    waited->row.request = "r-1";
+    room_expect(room_settle(waited, cert, &done), SCEP_OK);
+    at(10 + 20 * 60 - 1);
+    ck_assert_int_eq(room_poll_within(20, "e", "id", 'k').state, TRANSACTION_ISSUED);
+    at(10 + 20 * 60);
+    ck_assert_int_eq(room_poll_within(20, "e", "id", 'k').state, TRANSACTION_NEW);
+    ck_assert_int_eq(room_poll_within(21, "e", "id", 'k').state, TRANSACTION_ISSUED);
+    /* what waited is answered as ever, and so is the same PKCSReq again */
+    ck_assert(is_of(room_poll_within(20, "e", "waited", 'k'), cert));
+    ck_assert_int_eq(found("e", "id", 'k', 'c'), TRANSACTION_ISSUED);
+}
+END_TEST
+
 START_TEST(R_121_S_22_a_poll_of_another_key_finds_what_an_unknown_one_finds)
 {
     settled("id", 'k', 'c', 1);
@@ -431,6 +452,9 @@ Suite *transaction_suite(void)
         cases, R_118_S_23_where_no_challenge_was_used_the_answer_stays_until_the_certificate_ends);
     tcase_add_test(cases, R_118_S_23_a_revoked_certificates_request_gets_no_other_one);
     tcase_add_test(cases, R_114_a_poll_is_answered_until_the_certificate_ends_and_again);
+    tcase_add_test(
+        cases,
+        R_114_R_117_CacheRequest_bounds_polls_for_what_was_answered_at_once_and_nothing_else);
     tcase_add_test(cases, R_121_S_22_a_poll_of_another_key_finds_what_an_unknown_one_finds);
     tcase_add_test(cases, R_111_a_poll_names_no_csr_and_means_the_newest_request);
     tcase_add_test(cases, a_sweep_goes_on_until_all_that_ended_is_gone);

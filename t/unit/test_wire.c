@@ -211,19 +211,19 @@ static const struct {
     int verb;
     size_t length;
 } headers[] = {
-    { "a good one", { 'S', 'C', 'E', 'P', 2, 7, 0, 0, 0, 0, 1, 2 }, SCEP_OK, 7, 258 },
-    { "the longest", { 'S', 'C', 'E', 'P', 2, 1, 0, 0, 0, 0x20, 0, 0 }, SCEP_OK, 1, 2u << 20 },
-    { "an unknown verb", { 'S', 'C', 'E', 'P', 2, 200, 0, 0, 0, 0, 0, 0 }, SCEP_OK, 200, 0 },
-    { "one longer", { 'S', 'C', 'E', 'P', 2, 1, 0, 0, 0, 0x20, 0, 1 }, SCEP_INTERNAL, 0, 0 },
-    { "2^32 - 1", { 'S', 'C', 'E', 'P', 2, 1, 0, 0, 255, 255, 255, 255 }, SCEP_INTERNAL, 0, 0 },
+    { "a good one", { 'S', 'C', 'E', 'P', 3, 7, 0, 0, 0, 0, 1, 2 }, SCEP_OK, 7, 258 },
+    { "the longest", { 'S', 'C', 'E', 'P', 3, 1, 0, 0, 0, 0x20, 0, 0 }, SCEP_OK, 1, 2u << 20 },
+    { "an unknown verb", { 'S', 'C', 'E', 'P', 3, 200, 0, 0, 0, 0, 0, 0 }, SCEP_OK, 200, 0 },
+    { "one longer", { 'S', 'C', 'E', 'P', 3, 1, 0, 0, 0, 0x20, 0, 1 }, SCEP_INTERNAL, 0, 0 },
+    { "2^32 - 1", { 'S', 'C', 'E', 'P', 3, 1, 0, 0, 255, 255, 255, 255 }, SCEP_INTERNAL, 0, 0 },
     { "other magic", { 'H', 'T', 'T', 'P', 2, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
     { "last byte of magic", { 'S', 'C', 'E', 'Q', 2, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
     { "version 0", { 'S', 'C', 'E', 'P', 0, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
-    { "version 3", { 'S', 'C', 'E', 'P', 3, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
+    { "version 2", { 'S', 'C', 'E', 'P', 2, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
     { "version 1", { 'S', 'C', 'E', 'P', 1, 1, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
-    { "verb 0", { 'S', 'C', 'E', 'P', 2, 0, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
-    { "first zero", { 'S', 'C', 'E', 'P', 2, 1, 1, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
-    { "second zero", { 'S', 'C', 'E', 'P', 2, 1, 0, 1, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
+    { "verb 0", { 'S', 'C', 'E', 'P', 3, 0, 0, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
+    { "first zero", { 'S', 'C', 'E', 'P', 3, 1, 1, 0, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
+    { "second zero", { 'S', 'C', 'E', 'P', 3, 1, 0, 1, 0, 0, 0, 0 }, SCEP_INTERNAL, 0, 0 },
 };
 
 START_TEST(headers_are_read_strictly)
