@@ -13,6 +13,7 @@
  *   mod_scep_sections.c    all sections together: endpoints, and what is refused at start
  *   mod_scep_pages.c       the pages of mscep and mscep_admin
  *   mod_scep_bound.c       … and challenges that are bound to a name
+ *   mod_scep_module.c      what is answered where a policy module judges
  *   mod_scep_ca.c          start and supervise scep-ca
  *   mod_scep_call.c        a worker's calls to it
  *   mod_scep_known.c       what a worker knows of its endpoints
@@ -77,6 +78,7 @@ typedef struct scep_plan {
     const char *ca_conf;           /* absolute; from SCEPConnector spawn:FILE */
     const char *program;           /* SCEPCAProgram or the installed scep-ca */
     const char *ca_user;           /* NULL: httpd did not start as root */
+    const char *exec_user;         /* NULL: the same, or there is no program to run */
     long timeout;                  /* seconds */
     bool admin;                    /* this httpd may mint */
     apr_array_header_t *endpoints; /* of scep_wire_endpoint: issuance settings of each */
@@ -229,6 +231,9 @@ int scep_page_info(request_rec *r);
 /** mscep_admin: the challenge page and its error pages. */
 int scep_page_admin(request_rec *r);
 
+/** May whoever sent this ask for a challenge? Logs. @return OK, or the status of the refusal */
+int scep_may_ask(request_rec *r);
+
 /** Why @a minted holds no challenge, in the error log; nothing where it does. */
 void scep_log_unminted(request_rec *r, const char *endpoint, const scep_wire_minted *minted);
 
@@ -259,6 +264,16 @@ bool scep_bound_is_wanted(request_rec *r);
 /** The answer to such a POST on the challenge page, for a user who may ask: a challenge bound to
  *  the subject, names and template of its body, or why there is none, as JSON. */
 int scep_bound_mint(request_rec *r);
+
+/* ---- endpoints with a policy module (mod_scep_module.c) ---- */
+
+bool scep_module_is_there(request_rec *r);
+
+/** In place of scep_page_info(): 403. */
+int scep_module_info(request_rec *r);
+
+/** In place of scep_page_admin(): NDESGenerateChallenge and NDESGetCACertThumbprint, and no page. */
+int scep_module_admin(request_rec *r);
 
 /* ---- operations ---- */
 

@@ -149,8 +149,7 @@ static bool unwanted(request_rec *r)
     return false;
 }
 
-/* @return OK, or the status of the refusal */
-static int may_ask(request_rec *r)
+int scep_may_ask(request_rec *r)
 {
     if (!scep_settings_flag(scep_server_settings(ap_server_conf), SCEP_SET_Admin)) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
@@ -331,7 +330,7 @@ int scep_page_admin(request_rec *r)
     int status;
 
     scep_no_store(r);
-    status = may_ask(r);
+    status = scep_may_ask(r);
     if (status != OK)
         return status;
     if (r->header_only) {

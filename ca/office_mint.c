@@ -63,6 +63,8 @@ static const scep_err *mint(scep_wire_minted *out, challenge_order *order, const
     out->outcome = SCEP_MINT_TOO_OFTEN;
     if (out->retry)
         return NULL;
+    if (e->module || in->generate)
+        return office_module_mint(out, &order->bound.template_name, e, in, p);
     SCEP_TRY(bind_all(&order->bound, e, in, p));
     SCEP_TRY(
         challenge_mint(&out->challenge, &expires, o->store, o->key, e->name, &limits, order, p));
