@@ -8,6 +8,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -234,6 +235,7 @@ static const scep_err *post(reply *into, long *status, const policy_module *m, s
         code = curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
     curl_easy_cleanup(curl);
     curl_slist_free_all(headers);
+    ERR_clear_error(); /* libcurl leaves OpenSSL's there, and says the same in its own words */
     if (code == CURLE_OK)
         return NULL;
     if (into->too_long)
