@@ -129,7 +129,7 @@ $s->expect_log(
     "$failed othername\\.test failed: verify .*(?:match|altname|name)",
     "$failed nobody\\.test failed: verify .*(?:connect|refused)",
     'SCEP0242: a request is put off', 'SCEP0026: NDES-29 CHALLENGE', 'SCEP0030: NDES-31 UNAVAILABLE');
-$s->allow_log('AH01909', 'ssl:warn', 'cgid?:error', 'AH02040');
+$s->allow_log('AH00045: ', 'AH01909', 'ssl:warn', 'cgid?:error', 'AH02040');
 
 my $key = $s->work('key.pem');
 run(['openssl', 'genrsa', '-out', $key, '2048']);
