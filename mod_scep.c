@@ -179,6 +179,8 @@ static int serve_device(request_rec *r, operation op)
             return not_allowed(r, "GET, POST");
         return scep_pki_operation(r);
     }
+    if (op == NONE && scep_module_is_there(r))
+        return scep_module_info(r);
     if (op == NONE && ndes)
         return scep_page_info(r);
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
@@ -209,7 +211,7 @@ static int serve(request_rec *r)
         return not_allowed(r, "GET, HEAD, POST");
     op = asked_for(r);
     if (admin && (op == NONE || op == UNKNOWN))
-        return scep_page_admin(r);
+        return scep_module_is_there(r) ? scep_module_admin(r) : scep_page_admin(r);
     return serve_device(r, op);
 }
 

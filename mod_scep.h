@@ -16,6 +16,7 @@
  *   mod_scep_challenge.c   … who may have a challenge
  *   mod_scep_bound.c       … bound to what
  *   mod_scep_json.c        … and the same answers for programs
+ *   mod_scep_module.c      what is answered where a policy module judges
  *   mod_scep_ca.c          start and supervise scep-ca
  *   mod_scep_call.c        a worker's calls to it
  *   mod_scep_status.c      the status page, and what mod_status shows
@@ -83,6 +84,7 @@ typedef struct scep_plan {
     const char *ca_conf;           /* absolute; from SCEPConnector spawn:FILE */
     const char *program;           /* SCEPCAProgram or the installed scep-ca */
     const char *ca_user;           /* NULL: httpd did not start as root */
+    const char *exec_user;         /* NULL: the same, or there is no program to run */
     long timeout;                  /* seconds */
     bool admin;                    /* this httpd may mint */
     apr_array_header_t *endpoints; /* of scep_wire_endpoint: issuance settings of each */
@@ -193,6 +195,9 @@ typedef struct scep_known {
  */
 const scep_known *scep_known_public(request_rec *r, const char *endpoint);
 
+/** The top of its chain, whose fingerprint stands in a device's profile. */
+X509 *scep_known_top(const scep_known *known);
+
 /** The same with the RAs' keys. @return NULL, or UNAVAILABLE, or what scep-ca refused with */
 SCEP_MUST const scep_err *scep_known_keys(const scep_known **out, request_rec *r,
                                           const char *endpoint);
@@ -259,6 +264,9 @@ const char *scep_html(request_rec *r, const char *text);
  *  @return NULL: OpenSSL has no such digest (MD5 under FIPS) */
 const char *scep_thumbprint(apr_pool_t *p, X509 *cert, const EVP_MD *md, unsigned int group);
 
+/** The same by the digest of SCEPThumbprint. */
+const char *scep_usual_thumbprint(request_rec *r, X509 *cert, unsigned int group);
+
 /** Whatever the answer becomes, an error page of httpd's included: Cache-Control: no-store. */
 void scep_no_store(request_rec *r);
 
@@ -321,6 +329,17 @@ void scep_register_status_hooks(apr_pool_t *p);
 #define SCEP_NOTE_STATUS "scep-status"
 #define SCEP_NOTE_SERIAL "scep-serial"
 #define SCEP_NOTE_ENDPOINT "scep-endpoint"
+
+/* ---- endpoints with a policy module (mod_scep_module.c) ---- */
+
+bool scep_module_is_there(request_rec *r);
+
+/** In place of scep_page_info(): 403. */
+int scep_module_info(request_rec *r);
+
+/** In place of scep_page_admin(): NDESGenerateChallenge and NDESGetCACertThumbprint, and no page.
+ */
+int scep_module_admin(request_rec *r);
 
 /* ---- operations ---- */
 

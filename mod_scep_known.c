@@ -334,3 +334,10 @@ const scep_err *scep_known_next(scep_bytes *out, const scep_known *known, const 
     apr_thread_mutex_unlock(v->making);
     return err;
 }
+
+X509 *scep_known_top(const scep_known *known)
+{
+    const STACK_OF(X509) *chain = known->identities[0].chain;
+
+    return sk_X509_value(chain, sk_X509_num(chain) - 1);
+}

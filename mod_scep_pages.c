@@ -121,27 +121,14 @@ static int send_answer(request_rec *r, const scep_wire_minted *minted, const thu
     }
 }
 
-/* A device's profile holds the fingerprint of the top of the chain. */
-static X509 *top_of(const scep_known *known)
-{
-    const STACK_OF(X509) *chain = known->identities[0].chain;
-
-    return sk_X509_value(chain, sk_X509_num(chain) - 1);
-}
-
 static const scep_err *make_thumbprints(thumbprints *out, request_rec *r, X509 *top)
 {
-    const char *name = scep_settings_text(scep_request_settings(r), SCEP_SET_Thumbprint);
-    const EVP_MD *md = !strcmp(name, "sha256") ? EVP_sha256()
-                       : !strcmp(name, "sha1") ? EVP_sha1()
-                                               : EVP_md5();
-
-    out->usual = scep_thumbprint(r->pool, top, md, 4);
+    out->usual = scep_usual_thumbprint(r, top, 4);
     out->sha256 = scep_thumbprint(r->pool, top, EVP_sha256(), 4);
     if (!out->usual || !out->sha256)
         return scep_fail(r->pool, INTERNAL,
                          "no %s thumbprint can be made; set SCEPThumbprint to another digest",
-                         name);
+                         scep_settings_text(scep_request_settings(r), SCEP_SET_Thumbprint));
     return NULL;
 }
 
@@ -165,7 +152,7 @@ static int mint(request_rec *r)
         err = scep_fail(r->pool, UNAVAILABLE, "nothing is known of the endpoint '%s'",
                         order.endpoint);
     else if (!json)
-        err = make_thumbprints(&of_ca, r, top_of(known));
+        err = make_thumbprints(&of_ca, r, scep_known_top(known));
     if (!err)
         err = scep_ca_mint(&minted, r, &order);
     if (err && bound && err->code == SCEP_BAD_REQUEST)
@@ -173,7 +160,8 @@ static int mint(request_rec *r)
     if (err)
         return scep_no_challenge(r, err);
     scep_log_unminted(r, order.endpoint, &minted);
-    return json ? scep_json_send(r, &minted, top_of(known)) : send_answer(r, &minted, &of_ca);
+    return json ? scep_json_send(r, &minted, scep_known_top(known))
+                : send_answer(r, &minted, &of_ca);
 }
 
 int scep_page_admin(request_rec *r)

@@ -278,6 +278,64 @@ static const scep_err *plan_user(scep_plan *out, const scep_settings *settings, 
     return NULL;
 }
 
+/* Does any endpoint have a policy module that is a program? */
+static bool has_programs(apr_hash_t *endpoints, apr_pool_t *p)
+{
+    for (apr_hash_index_t *at = apr_hash_first(p, endpoints); at; at = apr_hash_next(at)) {
+        const scep_section *all = apr_hash_this_val(at);
+        const char *what = scep_settings_text(&all->settings, SCEP_SET_PolicyModule);
+
+        if (!strncmp(what, "exec:", 5) || !strncmp(what, "prg:", 4))
+            return true;
+    }
+    return false;
+}
+
+/* A program of somebody else's gets a user of its own, so that it reaches neither the store nor the
+ * workers. After plan_user(). */
+static const scep_err *plan_exec_user(scep_plan *out, apr_hash_t *endpoints,
+                                      const scep_settings *settings, apr_pool_t *p)
+{
+    const char *name = scep_settings_text(settings, SCEP_SET_ExecUser);
+    const struct passwd *user, *ca;
+    uid_t uid;
+    gid_t gid;
+
+    if (geteuid() != 0 || !has_programs(endpoints, p))
+        return NULL;
+    if (!*name)
+        return scep_fail(p, CONFIG,
+                         "NDES-53 a policy module is a program, which needs a user of its own: add "
+                         "SCEPExecUser scep-exec, after 'useradd --system --no-create-home --shell "
+                         "/usr/sbin/nologin scep-exec'");
+    user = getpwnam(name);
+    if (!user)
+        return scep_fail(p, CONFIG,
+                         "SCEPExecUser: there is no user '%s'; make it with 'useradd --system "
+                         "--no-create-home --shell /usr/sbin/nologin %s'",
+                         name, name);
+    uid = user->pw_uid;
+    gid = user->pw_gid;
+    if (uid == 0 || gid == 0)
+        return scep_fail(
+            p, CONFIG, "SCEPExecUser: '%s' is root or in root's group; name a user without rights",
+            name);
+    if (uid == ap_unixd_config.user_id)
+        return scep_fail(p, CONFIG,
+                         "SCEPExecUser: '%s' is httpd's own User, and could read what workers have "
+                         "in memory; name another",
+                         name);
+    ca = getpwnam(out->ca_user);
+    if (!ca || uid == ca->pw_uid || gid == ca->pw_gid)
+        return scep_fail(
+            p, CONFIG,
+            "SCEPExecUser: '%s' is SCEPCAUser too, or of its group, and could read the "
+            "keys and the store of scep-ca; name another",
+            name);
+    out->exec_user = apr_pstrdup(p, name);
+    return NULL;
+}
+
 /* ---- the length of a GET ---- */
 
 static bool same_address(const server_addr_rec *a, const server_addr_rec *b)
@@ -368,5 +426,6 @@ const scep_err *scep_config_plan(scep_plan *out, server_rec *main_server, apr_po
         return NULL;
     SCEP_TRY(check_error_log(main_server, p));
     SCEP_TRY(plan_paths(out, settings, p));
-    return plan_user(out, settings, p);
+    SCEP_TRY(plan_user(out, settings, p));
+    return plan_exec_user(out, kept->endpoints, settings, p);
 }

@@ -52,6 +52,7 @@ static scep_bytes settings_frame(const scep_spawn *how, apr_pool_t *p)
         .in_flight = in_flight(),
         .respawn = how->respawn,
         .endpoints = how->plan->endpoints,
+        .exec_user = how->plan->exec_user,
     };
 
     return scep_wire_put_configure(SCEP_VERB_CONFIGURE, &configure, p);

@@ -125,3 +125,13 @@ const char *scep_thumbprint(apr_pool_t *p, X509 *cert, const EVP_MD *md, unsigne
     }
     return out;
 }
+
+const char *scep_usual_thumbprint(request_rec *r, X509 *cert, unsigned int group)
+{
+    const char *name = scep_settings_text(scep_request_settings(r), SCEP_SET_Thumbprint);
+    const EVP_MD *md = !strcmp(name, "sha256") ? EVP_sha256()
+                       : !strcmp(name, "sha1") ? EVP_sha1()
+                                               : EVP_md5();
+
+    return scep_thumbprint(r->pool, cert, md, group);
+}

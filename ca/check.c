@@ -66,7 +66,8 @@ static const scep_err *store_owner(const char **out, const conf *c, apr_pool_t *
     return NULL;
 }
 
-static const scep_err *endpoints_of_httpd(const apr_array_header_t **out, apr_pool_t *p)
+static const scep_err *endpoints_of_httpd(const apr_array_header_t **out, const char **exec_user,
+                                          apr_pool_t *p)
 {
     scep_wire_configure configure;
     scep_bytes body;
@@ -77,19 +78,21 @@ static const scep_err *endpoints_of_httpd(const apr_array_header_t **out, apr_po
         return scep_fail(p, INTERNAL, "httpd sent verb %d instead of its settings", verb);
     SCEP_TRY(scep_wire_get_configure(&configure, body, p));
     *out = configure.endpoints;
+    *exec_user = configure.exec_user;
     return NULL;
 }
 
 static const scep_err *load(office **out, const check_options *options, apr_pool_t *p)
 {
     const apr_array_header_t *endpoints = apr_array_make(p, 1, sizeof(scep_wire_endpoint));
-    const char *user = options->user;
+    const char *user = options->user, *exec_user = "";
     office *o;
 
     SCEP_TRY(process_begin(p));
     if (options->control)
-        SCEP_TRY(endpoints_of_httpd(&endpoints, p));
+        SCEP_TRY(endpoints_of_httpd(&endpoints, &exec_user, p));
     SCEP_TRY(office_load(&o, options->conf, endpoints, p));
+    SCEP_TRY(office_modules(o, NULL, exec_user, p));
     if (!user && geteuid() == 0)
         SCEP_TRY(store_owner(&user, o->conf, p));
     if (user)

@@ -78,6 +78,14 @@ static const conf_rule group_rules[] = {
     { 0 },
 };
 
+static const conf_rule module_rules[] = {
+    MAY(conf_module, secret, secret),
+    MAY(conf_module, client_cert, path),
+    MAY(conf_module, client_key, secret),
+    MAY(conf_module, ca_file, path),
+    { 0 },
+};
+
 static const conf_rule *rule_find(const conf_rule *rules, const char *key)
 {
     while (rules->key && strcmp(rules->key, key))
@@ -164,6 +172,23 @@ static const scep_err *authority_read(conf *c, const char *name, const conf_sect
     return section_fill(authority, section, authority_rules, r);
 }
 
+/* Its name is an endpoint's, which may be longer than those of the other sections. */
+static const scep_err *module_read(conf *c, const char *name, const conf_section *section,
+                                   conf_reader *r)
+{
+    conf_module *module = apr_pcalloc(r->p, sizeof(*module));
+
+    if (conf_module_find(c, name))
+        return conf_fail(r->p, r->path, section->line, "policy_module %s is there twice", name);
+    module->endpoint = apr_pstrdup(r->p, name);
+    APR_ARRAY_PUSH(c->modules, conf_module *) = module;
+    SCEP_TRY(section_fill(module, section, module_rules, r));
+    if (!module->client_cert != !module->client_key)
+        return conf_fail(r->p, r->path, section->line,
+                         "[policy_module %s]: client_cert and client_key go together", name);
+    return NULL;
+}
+
 static const scep_err *group_read(apr_array_header_t *groups, const char *name,
                                   const conf_section *section, conf_reader *r)
 {
@@ -188,14 +213,17 @@ static const scep_err *section_read(conf *c, conf_found *f, const conf_section *
     const char *authority = title_name(section->title, "authority");
     const char *template = title_name(section->title, "template");
     const char *group = title_name(section->title, "group");
+    const char *module = title_name(section->title, "policy_module");
     const char *name = authority ? authority : template ? template : group;
 
     if (!*section->title)
         return section_fill(c, section, top_rules, r);
+    if (module && *module)
+        return module_read(c, module, section, r);
     if (!name)
         return conf_fail(r->p, r->path, section->line,
-                         "section [%s] is not known; [authority NAME], [template NAME] and "
-                         "[group NAME] are accepted",
+                         "section [%s] is not known; [authority NAME], [template NAME], "
+                         "[group NAME] and [policy_module ENDPOINT] are accepted",
                          scep_printable(r->p, scep_bytes_of(section->title), 80));
     if (!conf_is_name(name))
         return conf_fail(r->p, r->path, section->line,
@@ -347,6 +375,7 @@ const scep_err *conf_load(conf **out, const char *path, apr_pool_t *p)
     c->path = r.path = full;
     r.folder = apr_pstrmemdup(p, full, (apr_size_t)(strrchr(full, '/') - full + 1));
     c->authorities = apr_array_make(p, 2, sizeof(conf_authority *));
+    c->modules = apr_array_make(p, 1, sizeof(conf_module *));
     SCEP_TRY(conf_lines_read(&sections, full, p));
     for (int i = 0; i < sections->nelts; i++)
         SCEP_TRY(section_read(c, &f, &APR_ARRAY_IDX(sections, i, conf_section), &r));
@@ -374,6 +403,14 @@ const conf_authority *conf_authority_find(const conf *c, const char *name)
     for (int i = 0; i < c->authorities->nelts; i++)
         if (!strcmp(APR_ARRAY_IDX(c->authorities, i, conf_authority *)->name, name))
             return APR_ARRAY_IDX(c->authorities, i, conf_authority *);
+    return NULL;
+}
+
+const conf_module *conf_module_find(const conf *c, const char *endpoint)
+{
+    for (int i = 0; i < c->modules->nelts; i++)
+        if (!strcasecmp(APR_ARRAY_IDX(c->modules, i, conf_module *)->endpoint, endpoint))
+            return APR_ARRAY_IDX(c->modules, i, conf_module *);
     return NULL;
 }
 

@@ -40,6 +40,11 @@
  *   [group wifi]
  *   members = bob, CORP\\carol              as httpd knows them, letter case included
  *
+ *   [policy_module ENDPOINT]             of an endpoint with SCEPPolicyModule https://…; left out: none
+ *   secret      = file:module.secret     signs what is sent (X-SCEP-Signature); left out: unsigned
+ *   client_cert = module.pem             client_key = file:module.key
+ *   ca_file     = module-ca.pem          trusted to certify the module; left out: what the system does
+ *
  * Relative paths start at ca.conf's folder. OpenSSL's syntax eats backslashes and '$' and lets a
  * repeated key win silently; so an unknown or repeated key or section, a single backslash and a
  * '$' are refused, with the line. Secrets stand in files named by "file:", never in ca.conf.
@@ -85,12 +90,19 @@ typedef struct conf_authority {
     const struct conf_authority *next;           /* of that name; never leads back here */
 } conf_authority;
 
+/* What a policy module behind https is spoken to with. NULL: none. */
+typedef struct conf_module {
+    const char *endpoint;
+    const char *secret, *client_cert, *client_key, *ca_file; /* paths, absolute */
+} conf_module;
+
 typedef struct conf {
     const char *path;
     const char *store;               /* "sqlite3:/abs/path", "pgsql:params" */
     const char *store_key;           /* path, absolute */
     const char *ctl;                 /* path, absolute; NULL: none */
     apr_array_header_t *authorities; /* of conf_authority * */
+    apr_array_header_t *modules;     /* of conf_module * */
 } conf;
 
 /** Read and check the text of ca.conf; opens none of the files it names.
@@ -104,6 +116,7 @@ const conf_authority *conf_configuration_find(const conf *c, const char *configu
 bool conf_may_enroll(const conf_template *t, const char *user);
 
 /** NULL where there is none. */
+const conf_module *conf_module_find(const conf *c, const char *endpoint);
 const conf_authority *conf_authority_find(const conf *c, const char *name);
 const conf_template *conf_template_find(const conf_authority *a, const char *name);
 

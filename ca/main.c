@@ -7,6 +7,7 @@
 #include "init.h"
 #include "log.h"
 #include "process.h"
+#include "runner_main.h"
 #include "server.h"
 
 #include <apr_general.h>
@@ -29,6 +30,7 @@ typedef struct running {
     pid_t parent;
     bool orphaned; /* httpd is gone */
     scep_wire_configure configure;
+    runner *runner; /* NULL: there is no program to run */
     office *office;
     chores *chores;
     ctl *ctl;
@@ -72,7 +74,11 @@ static const scep_err *open_office(running *r, const char *conf_path, apr_pool_t
     r->orphaned = r->configure.respawn > 1 && !pause_for(r, r->configure.respawn - 1);
     if (r->orphaned)
         return NULL;
+    /* before anything secret is in this process's memory */
+    if (office_wants_runner(r->configure.endpoints))
+        SCEP_TRY(runner_start(&r->runner, r->configure.exec_user, p));
     SCEP_TRY(office_load(&r->office, conf_path, r->configure.endpoints, p));
+    SCEP_TRY(office_modules(r->office, r->runner, r->configure.exec_user, p));
     r->office->timeout = apr_time_from_sec(r->configure.timeout);
     SCEP_TRY(process_become(r->configure.user, p));
     SCEP_TRY(process_follow(r->parent, &r->orphaned, p));
@@ -122,6 +128,7 @@ static const scep_err *serve(running *r, apr_pool_t *p)
     const server_options options = {
         .listener = r->listener,
         .control = r->control,
+        .runner = r->runner ? runner_fd(r->runner) : 0,
         .worker_uid = (uid_t)r->configure.worker_uid,
         .enrol_secret = r->configure.enrol_secret,
         .mint_secret = r->configure.mint_secret,
@@ -215,6 +222,8 @@ static int command(int argc, char **argv, apr_pool_t *p)
     }
     if (!strcmp(argv[1], "run"))
         status = run_main(argc - 1, argv + 1, p);
+    if (!strcmp(argv[1], "runner"))
+        status = runner_main(argc - 1, argv + 1, p);
     if (!strcmp(argv[1], "check"))
         status = check_main(argc - 1, argv + 1, p);
     return status == 2 ? usage(stderr, 2) : status;

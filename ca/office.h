@@ -9,6 +9,7 @@
 #include "crl.h"
 #include "identities.h"
 #include "limit.h"
+#include "policy_module.h"
 #include "renewal.h"
 #include "settings.h"
 #include "wire.h"
@@ -33,6 +34,7 @@ typedef struct office_endpoint {
     scep_settings settings;
     office_authority *authority;
     office_counts counts;
+    policy_module *module; /* NULL: challenges are kept here */
 } office_endpoint;
 
 typedef struct office {
@@ -56,6 +58,14 @@ typedef struct office {
  */
 SCEP_MUST const scep_err *office_load(office **out, const char *conf_path,
                                       const apr_array_header_t *endpoints, apr_pool_t *p);
+
+/** Do any of @a endpoints (of scep_wire_endpoint) have a policy module that is a program? */
+bool office_wants_runner(const apr_array_header_t *endpoints);
+
+/** Load the policy modules of the endpoints, with what needs privileges, too.
+ *  @param r NULL: programs are checked and cannot be called. @return NULL, or CONFIG (NDES-53) */
+SCEP_MUST const scep_err *office_modules(office *o, runner *r, const char *exec_user,
+                                         apr_pool_t *p);
 
 /** Open the store and see that every authority has an RA; as the user scep-ca runs as. */
 SCEP_MUST const scep_err *office_open(office *o, apr_pool_t *p);

@@ -28,7 +28,7 @@ static const scep_err *look_up(store_tx *tx, void *baton)
     a->conflict = err && err->code == SCEP_REFUSED ? err : NULL;
     if (err && !a->conflict)
         return err;
-    if (a->answer.state != TRANSACTION_NEW || !a->challenge_hash)
+    if (a->answer.state != TRANSACTION_NEW || !a->challenge_hash || a->endpoint->module)
         return NULL;
     if (a->single)
         return single_password_check(tx, a->endpoint->name, a->challenge_hash, &a->challenge_good);
@@ -40,7 +40,8 @@ static const scep_err *use_challenge(store_tx *tx, const application *a)
 {
     bool good;
 
-    if (!a->uses_challenge)
+    /* A policy module uses its own up, when it is told of the certificate. */
+    if (!a->uses_challenge || a->endpoint->module)
         return NULL;
     if (!a->single)
         return challenge_use(tx, a->endpoint->name, a->challenge_hash);
@@ -118,7 +119,8 @@ static const scep_err *judge(application *a)
         .csr = a->csr,
         .template = a->template,
         .enforce_password = a->enforced,
-        .challenge_good = a->challenge_good,
+        /* a policy module is asked last */
+        .challenge_good = a->challenge_good || a->endpoint->module,
         .bound = a->bound,
         .minimum_hash_bits = scep_settings_hash_bits(s, SCEP_SET_MinimumHash),
         .legacy = scep_settings_flag(s, SCEP_SET_LegacyAlgorithms),
@@ -139,7 +141,7 @@ static const scep_err *judge(application *a)
     a->pends = verdict.outcome == POLICY_PEND;
     a->uses_challenge = a->transaction->challenged = verdict.uses_challenge;
     if (verdict.outcome != POLICY_DENY)
-        return NULL;
+        return office_module_verify(a);
     if (a->uses_challenge)
         SCEP_TRY(store_run(a->o->store, settle_contradicted, a, a->p));
     return scep_err_make(a->p, verdict.code, __FILE__, __LINE__, "%s", verdict.reason);
@@ -182,11 +184,14 @@ static const scep_err *decide(application *a)
 /* With SCEPUseSinglePassword on, one-time challenges that are still out stay good, too. */
 static const scep_err *find_challenge(application *a)
 {
-    if (!a->enforced || a->old || !a->csr->challenge.len)
+    bool wanted = a->enforced || a->endpoint->module;
+
+    if (!wanted || a->old || !a->csr->challenge.len)
         return NULL;
     SCEP_TRY(
         challenge_hash(&a->challenge_hash, a->o->key, a->endpoint->name, a->csr->challenge, a->p));
-    if (!scep_settings_flag(&a->endpoint->settings, SCEP_SET_UseSinglePassword))
+    if (a->endpoint->module ||
+        !scep_settings_flag(&a->endpoint->settings, SCEP_SET_UseSinglePassword))
         return NULL;
     return single_password_is(&a->single, a->o->store, a->endpoint->name, a->challenge_hash, a->p);
 }
@@ -206,22 +211,23 @@ const scep_err *office_apply(application *a)
     reserved = a->single ? NULL : a->challenge_hash;
     SCEP_TRY(
         reservation_take(a->o->reservations, reserved, a->transaction->owner, a->deadline, a->p));
-    err = decide(a);
+    /* Told while the challenge is still held, so that a module has used it up before another
+     * request may bring it. */
+    err = office_module_notify(a, decide(a));
     reservation_drop(a->o->reservations, reserved, a->transaction->owner);
     return err;
 }
 
 /* ---- what is said of it ---- */
 
-/* Was anything decided about the request, or is it the world that failed? */
-static bool is_refusal(scep_code code)
+bool office_is_refusal(scep_code code)
 {
     return code != SCEP_UNAVAILABLE && code != SCEP_INTERNAL && code != SCEP_CONFIG;
 }
 
 void office_verdict_fail(scep_wire_verdict *out, const scep_err *err)
 {
-    out->status = is_refusal(err->code) ? SCEP_STATUS_REFUSED : SCEP_STATUS_LATER;
+    out->status = office_is_refusal(err->code) ? SCEP_STATUS_REFUSED : SCEP_STATUS_LATER;
     out->code = (uint32_t)err->code;
     out->detail = err->code == SCEP_CHALLENGE ? NOT_FRESH : err->detail;
     if (out->status == SCEP_STATUS_LATER)
@@ -290,6 +296,8 @@ void office_answer(scep_wire_verdict *out, const application *a, const scep_err 
         out->generation = office_generation(a->endpoint);
     if (err) {
         office_verdict_fail(out, err);
+        if (a->endpoint && a->endpoint->module)
+            out->detail = err->detail; /* its own words, not those about challenges kept here */
     } else if (a->answer.state == TRANSACTION_PENDING) {
         out->status = SCEP_STATUS_PENDING;
         out->detail = apr_psprintf(a->p, "it waits for approval as request %s", a->answer.request);

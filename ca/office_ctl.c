@@ -138,6 +138,7 @@ const scep_err *office_decide(scep_wire_done *out, office *o, const scep_wire_de
 
     audit_decision(&d, approved, err);
     SCEP_TRY(err);
+    office_module_decided(office_endpoint_find(o, d.request->endpoint), d.request, d.cert, p);
     out->serial = d.cert ? scep_cert_serial(d.cert, p) : "";
     out->text = d.cert ? apr_psprintf(p, "request %s: certificate %s was issued", d.id, out->serial)
                        : apr_psprintf(p, "request %s was denied", d.id);

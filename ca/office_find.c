@@ -56,6 +56,9 @@ void office_poll(scep_wire_verdict *out, office *o, const scep_wire_poll *in, ap
     };
     const scep_err *err = poll(&a);
 
+    /* A certificate leaves here that the module may not have heard of. */
+    if (!err && a.answer.state == TRANSACTION_ISSUED)
+        err = office_module_notify(&a, NULL);
     office_answer(out, &a, err);
 }
 

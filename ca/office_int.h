@@ -75,6 +75,35 @@ SCEP_MUST const scep_err *office_apply(application *a);
 /** Say what became of it, count what failed, and write the audit line. */
 void office_answer(scep_wire_verdict *out, const application *a, const scep_err *err);
 
+/** Was anything decided about the request, or is it the world that failed? */
+bool office_is_refusal(scep_code code);
+
+/** Ask the endpoint's policy module, if it has one. CHALLENGE or REFUSED: no; UNAVAILABLE: a
+ *  fault. */
+SCEP_MUST const scep_err *office_module_verify(const application *a);
+
+/**
+ * Tell the endpoint's policy module, if it has one, what became of an application.
+ * @param err of the application; NULL: a->answer holds
+ * @return @a err; or UNAVAILABLE: there is a certificate and the module did not hear of it
+ */
+SCEP_MUST const scep_err *office_module_notify(const application *a, const scep_err *err);
+
+/** The same of what an administrator decided: it stands, whether the module hears of it or not.
+ *  @param e NULL: is not served any more; @param cert NULL: denied */
+void office_module_decided(const office_endpoint *e, const store_request *r, const X509 *cert,
+                           apr_pool_t *p);
+
+/** The template by the key usage of an NDESGenerateChallenge. @return NULL; BAD_REQUEST: the
+ * endpoint has no policy module, or its page was asked for; CONFIG */
+SCEP_MUST const scep_err *office_module_template(const char **out, const office_endpoint *e,
+                                                 const scep_wire_mint *in, apr_pool_t *p);
+
+/** A challenge that the endpoint's policy module makes. @return NULL; UNAVAILABLE: a fault */
+SCEP_MUST const scep_err *office_module_mint(scep_wire_minted *out, const office_endpoint *e,
+                                             const char *template_name, const scep_wire_mint *in,
+                                             apr_pool_t *p);
+
 /** What an operator typed, for a line of the log and for the store. */
 const char *office_typed(const char *text, apr_pool_t *p);
 

@@ -144,9 +144,15 @@ static const scep_err *mint(scep_wire_minted *out, minting *m)
     m->reason = "";
     if (out->retry)
         return NULL;
-    SCEP_TRY(bind_all(&m->order.bound, m->e, m->in, m->p));
+    if (m->e->module || m->in->generate)
+        SCEP_TRY(office_module_template(&m->order.bound.template_name, m->e, m->in, m->p));
+    else
+        SCEP_TRY(bind_all(&m->order.bound, m->e, m->in, m->p));
     out->outcome = SCEP_MINT_NOT_PERMITTED;
-    return permitted(m) ? mint_one(out, m) : NULL;
+    if (!permitted(m))
+        return NULL;
+    return m->e->module ? office_module_mint(out, m->e, m->order.bound.template_name, m->in, m->p)
+                        : mint_one(out, m);
 }
 
 /* The names that a challenge is bound to, as one line. */

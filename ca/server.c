@@ -31,7 +31,7 @@ typedef struct server {
 } server;
 
 /* What an event is about, where it is not a connection. */
-static char about_listener, about_control, about_wake, about_signal;
+static char about_listener, about_control, about_wake, about_signal, about_runner;
 
 static void go_deaf(server *s)
 {
@@ -107,6 +107,15 @@ static void read_control(server *s)
     httpd_is_gone(s);
 }
 
+/* It cannot be started again: this process is nobody who could become its user. */
+static void runner_is_gone(server *s)
+{
+    log_line(LOG_LEVEL_CRIT,
+             "SCEP0323: the runner of programs ended; scep-ca ends, too, and is started again");
+    desk_unwatch(&s->desk, s->options->runner);
+    httpd_is_gone(s);
+}
+
 static void read_signal(server *s)
 {
     struct signalfd_siginfo info;
@@ -134,6 +143,8 @@ static void dispatch(server *s, void *about)
         read_wake(s);
     else if (about == &about_signal)
         read_signal(s);
+    else if (about == &about_runner)
+        runner_is_gone(s);
     else
         desk_event(&s->desk, about);
 }
@@ -166,6 +177,8 @@ static const scep_err *open_descriptors(server *s, const sigset_t *term)
     SCEP_TRY(desk_watch(&s->desk, o->listener, &about_listener, s->pool));
     SCEP_TRY(desk_watch(&s->desk, o->control, &about_control, s->pool));
     SCEP_TRY(desk_watch(&s->desk, s->wake, &about_wake, s->pool));
+    if (o->runner > 0)
+        SCEP_TRY(desk_watch(&s->desk, o->runner, &about_runner, s->pool));
     return desk_watch(&s->desk, s->signals, &about_signal, s->pool);
 }
 

@@ -10,6 +10,7 @@
 typedef struct server_options {
     int listener;            /* bound and listening; the parent's, shared with a successor */
     int control;             /* the control channel; READY was sent */
+    int runner;              /* readable when the runner of programs ended; 0: there is none */
     uid_t worker_uid;        /* SO_PEERCRED must say so */
     scep_bytes enrol_secret; /* SCEP_WIRE_SECRET bytes */
     scep_bytes mint_secret;  /* the same, or len 0: mint is not served */
@@ -19,7 +20,8 @@ typedef struct server_options {
 
 /**
  * Serve until DRAIN (then: accept no more, finish calls, close idle connections, at most timeout),
- * until the control channel ends or SIGTERM (the same, as httpd is gone).
+ * until the control channel ends or SIGTERM (the same, as httpd is gone), or until the runner ends
+ * (the same, as httpd then starts another scep-ca, with a runner).
  * @return NULL when it ended in order
  */
 SCEP_MUST const scep_err *server_run(office *o, const server_options *options, apr_pool_t *p);

@@ -34,6 +34,8 @@
     X(CAUser, TEXT, SERVER, "", 1, 255, "",                                                        \
       "The user scep-ca runs as; must not be httpd's User; needed when httpd starts as root")      \
     X(CAProgram, TEXT, SERVER, "", 1, 4096, "", "The scep-ca to start; default the installed one") \
+    X(ExecUser, TEXT, SERVER, "", 1, 255, "",                                                      \
+      "The user that programs of a policy module run as; neither scep-ca's nor httpd's")           \
     X(CATimeout, NUMBER, SERVER, "30", 1, 600, "",                                                 \
       "Seconds until an answer from scep-ca is given up")                                          \
     X(Admin, FLAG, SERVER, "on", 0, 0, "",                                                         \
@@ -109,6 +111,11 @@
     X(PasswordValidity, NUMBER, ENDPOINT, "60", 1, 525600, "", "Minutes a challenge is good for")  \
     X(PasswordLength, NUMBER, ENDPOINT, "8", 8, 64, "",                                            \
       "Random bytes of a challenge; it is shown as twice as many hex digits")                      \
+    X(PolicyModule, TEXT, ENDPOINT, "", 1, 2048, "",                                               \
+      "What judges requests in place of the challenges kept here: exec:PROGRAM, prg:PROGRAM or "   \
+      "https://HOST/PATH")                                                                         \
+    X(PolicyModuleTimeout, NUMBER, ENDPOINT, "10", 1, 300, "",                                     \
+      "Seconds until an answer of the policy module is given up")                                  \
     X(SignatureTemplate, TEMPLATE, ENDPOINT, "IPSECIntermediateOffline", 1, 64, "",                \
       "Template for a request whose key usage is digitalSignature alone")                          \
     X(EncryptionTemplate, TEMPLATE, ENDPOINT, "IPSECIntermediateOffline", 1, 64, "",               \

@@ -55,7 +55,10 @@ typedef enum scep_verb {
     SCEP_VERB_CERTIFICATE_PAGE, /* scep_wire_certificate_page */
     SCEP_VERB_CHALLENGE_PAGE,   /* scep_wire_challenge_page */
     SCEP_VERB_PROGRESS,         /* scep_wire_progress */
-    SCEP_VERB_DONE              /* scep_wire_done */
+    SCEP_VERB_DONE,             /* scep_wire_done */
+    /* between scep-ca and its runner of programs */
+    SCEP_VERB_RUN, /* scep_wire_run */
+    SCEP_VERB_RAN  /* scep_wire_ran: answers RUN */
 } scep_verb;
 
 /* clang-format off */
@@ -72,11 +75,13 @@ typedef enum scep_verb {
  * worker_uid: who may connect; enrol_secret and mint_secret: 32 bytes each, mint_secret empty
  * where no worker may mint; timeout: seconds; in_flight: calls of one authority at one time;
  * respawn: 0 where the parent waits for READY or FAILED; otherwise it does not: scep-ca waits
- * respawn - 1 seconds before it loads anything, and logs and damps a failed start by itself.
+ * respawn - 1 seconds before it loads anything, and logs and damps a failed start by itself;
+ * exec_user: whom programs run as; empty: whoever scep-ca runs as.
  */
 #define SCEP_WIRE_CONFIGURE(F)                                                     \
     F(U32, worker_uid) F(TEXT, user) F(BYTES, enrol_secret) F(BYTES, mint_secret)  \
-    F(U32, timeout) F(U32, in_flight) F(U32, respawn) F(LIST, endpoints, endpoint)
+    F(U32, timeout) F(U32, in_flight) F(U32, respawn) F(LIST, endpoints, endpoint) \
+    F(TEXT, exec_user)
 
 #define SCEP_WIRE_CERT(F) F(BYTES, der)
 
@@ -143,10 +148,12 @@ typedef enum scep_verb {
 /* "DNS:a.example" and the like, as whoever asks writes it. */
 #define SCEP_WIRE_ALT_NAME(F) F(TEXT, text)
 
-/* subject, names, template_name: what the challenge shall be bound to; empty: not bound. */
+/* subject, names, template_name: what the challenge shall be bound to; empty: not bound. generate: 1
+ * where a policy module is to make it (NDESGenerateChallenge), for a template by key_usage and with
+ * params, which are the module's business. */
 #define SCEP_WIRE_MINT(F)                                                                   \
     F(TEXT, endpoint) F(TEXT, user) F(TEXT, peer) F(TEXT, subject) F(LIST, names, alt_name) \
-    F(TEXT, template_name)
+    F(TEXT, template_name) F(U32, generate) F(U32, key_usage) F(TEXT, params)
 
 /* outcome: scep_wire_mint_outcome; single: 1 where it is the endpoint's single password, which
  * never expires; expires: seconds since 1970, 0: never; minutes: as configured; retry: seconds,
@@ -230,7 +237,27 @@ typedef enum scep_verb {
 /* text: one line for the operator; serial: of the certificate issued or revoked, else empty. */
 #define SCEP_WIRE_DONE(F) F(TEXT, text) F(TEXT, serial)
 
+#define SCEP_WIRE_WORD(F) F(TEXT, text)
+
+/* A program to be run: arguments without the program's own name; environment as NAME=VALUE; input
+ * for its standard input; ms until it is killed. */
+#define SCEP_WIRE_RUN(F)                                                                 \
+    F(TEXT, program) F(LIST, arguments, word) F(LIST, environment, word) F(BYTES, input) \
+    F(U32, ms)
+
+/* outcome: scep_wire_run_outcome; number: exit status, signal or errno; complaint: the first line
+ * of standard error, escaped. */
+#define SCEP_WIRE_RAN(F) F(U32, outcome) F(U32, number) F(BYTES, output) F(TEXT, complaint)
+
 /* clang-format on */
+
+typedef enum scep_wire_run_outcome {
+    SCEP_RAN_EXITED = 1,
+    SCEP_RAN_SIGNALLED, /* it ended by a signal that was not the runner's */
+    SCEP_RAN_LATE,      /* killed, as the time was over */
+    SCEP_RAN_LOUD,      /* killed, as it printed too much */
+    SCEP_RAN_NOT        /* it could not be started */
+} scep_wire_run_outcome;
 
 typedef enum scep_wire_role {
     SCEP_ROLE_CURRENT = 1, /* what GetCACert gives */
@@ -291,7 +318,10 @@ typedef enum scep_wire_mint_outcome {
     X(request_page, SCEP_WIRE_REQUEST_PAGE)         \
     X(certificate_page, SCEP_WIRE_CERTIFICATE_PAGE) \
     X(progress, SCEP_WIRE_PROGRESS)                 \
-    X(done, SCEP_WIRE_DONE)
+    X(done, SCEP_WIRE_DONE)                         \
+    X(word, SCEP_WIRE_WORD)                         \
+    X(run, SCEP_WIRE_RUN)                           \
+    X(ran, SCEP_WIRE_RAN)
 
 /* struct scep_wire_NAME: U32 uint32_t, U64 uint64_t, TEXT const char * (never NULL after
  * decoding; NULL encodes as empty), BYTES scep_bytes, LIST an apr_array_header_t * of

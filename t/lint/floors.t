@@ -14,13 +14,13 @@ my %lib = (
     3 => [qw(wire ca_client scep)],
 );
 my %ca = (
-    0 => [qw(conf log)],
+    0 => [qw(conf log runner)],
     1 => [qw(policy template issue)],
     2 => [qw(store)],
     3 => [qw(challenge transaction request inventory reservation renewal foreign identities seal single connector
-        directory crl)],
+        directory crl policy_module)],
     4 => [qw(office)],
-    5 => [qw(main check process server ctl chores ending init)],
+    5 => [qw(main check process server ctl chores ending init runner_main)],
 );
 # Files of a room whose names do not begin with the room's.
 my %part = map { ("ca/$_" => 'ca/server') } qw(connection desk hands);

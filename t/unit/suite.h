@@ -53,7 +53,7 @@ static int run_suite(const char *name, void (*add_tests)(TCase *))
 {
     Suite *suite = suite_create(name);
     TCase *cases = tcase_create(name);
-    SRunner *runner = srunner_create(suite);
+    SRunner *srunner = srunner_create(suite);
     OSSL_PROVIDER *dflt = OSSL_PROVIDER_load(NULL, "default");
     OSSL_PROVIDER *legacy = OSSL_PROVIDER_load(NULL, "legacy");
     int failed;
@@ -64,10 +64,10 @@ static int run_suite(const char *name, void (*add_tests)(TCase *))
     tcase_set_timeout(cases, 60);
     add_tests(cases);
     suite_add_tcase(suite, cases);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    failed = srunner_ntests_failed(runner) + (srunner_ntests_run(runner) == 0);
-    srunner_free(runner);
+    srunner_set_tap(srunner, "-");
+    srunner_run_all(srunner, CK_SILENT);
+    failed = srunner_ntests_failed(srunner) + (srunner_ntests_run(srunner) == 0);
+    srunner_free(srunner);
     FIXTURE_MUST(OSSL_PROVIDER_unload(legacy) && OSSL_PROVIDER_unload(dflt));
     apr_terminate();
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;

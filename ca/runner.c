@@ -1,0 +1,221 @@
+/* The runner, scep-ca's side: it is started, and asked. */
+#include "runner.h"
+
+#include <apr_strings.h>
+#include <errno.h>
+#include <poll.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define READY_TIME 10000            /* milliseconds */
+#define MARGIN apr_time_from_sec(3) /* for the runner's answer, beyond the program's time */
+
+struct runner {
+    int fd;
+};
+
+/* ---- start ---- */
+
+static const scep_err *spawn(pid_t *pid, int theirs, const char *user, apr_pool_t *p)
+{
+    /* No environment of httpd's reaches the programs. */
+    char *const environment[] = {
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL
+    };
+    char *const argv[] = { "scep-ca", "runner", apr_pstrdup(p, user), NULL };
+    posix_spawn_file_actions_t actions;
+    int why = posix_spawn_file_actions_init(&actions);
+
+    if (why)
+        return scep_fail(p, CONFIG, "no memory");
+    why = posix_spawn_file_actions_adddup2(&actions, theirs, STDIN_FILENO);
+    if (!why)
+        why = posix_spawn(pid, "/proc/self/exe", &actions, NULL, argv, environment);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    if (why)
+        return scep_fail(p, CONFIG, "the runner of programs cannot be started: %s", strerror(why));
+    return NULL;
+}
+
+/* It says "ok", or why not. */
+static const scep_err *wait_ready(int fd, apr_pool_t *p)
+{
+    struct pollfd pfd = { fd, POLLIN, 0 };
+    char text[512];
+    ssize_t n = -1;
+
+    if (poll(&pfd, 1, READY_TIME) == 1)
+        n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+    text[n > 0 ? n : 0] = '\0';
+    if (!strcmp(text, "ok"))
+        return NULL;
+    return scep_fail(p, CONFIG, "the runner of programs did not get ready: %s",
+                     n > 0 ? text : "it said nothing");
+}
+
+const scep_err *runner_start(runner **out, const char *user, apr_pool_t *p)
+{
+    const scep_err *err;
+    int pair[2];
+    pid_t pid = 0;
+
+    if (geteuid() == 0 && (!user || !*user))
+        return scep_fail(p, CONFIG,
+                         "NDES-53 a policy module is a program, and no user to run it as is given: "
+                         "set SCEPExecUser");
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return scep_fail(p, CONFIG, "no socket pair: %s", strerror(errno));
+    err = spawn(&pid, pair[1], user ? user : "", p);
+    (void)close(pair[1]);
+    if (!err)
+        err = wait_ready(pair[0], p);
+    if (err) {
+        (void)close(pair[0]); /* it ends by that */
+        if (pid > 0)
+            (void)waitpid(pid, NULL, 0);
+        return err;
+    }
+    *out = apr_pcalloc(p, sizeof(**out));
+    (*out)->fd = pair[0];
+    return NULL;
+}
+
+int runner_fd(const runner *r)
+{
+    return r->fd;
+}
+
+/* ---- ask ---- */
+
+/* One message with one or two descriptors: a place to answer, and what a kept program talks on. */
+static const scep_err *hand_over(const runner *r, const int *fds, size_t n, apr_pool_t *p)
+{
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(2 * sizeof(int))];
+    } control = { 0 };
+    char byte = 'r';
+    struct iovec iov = { &byte, 1 };
+    struct msghdr message = { .msg_iov = &iov,
+                              .msg_iovlen = 1,
+                              .msg_control = &control,
+                              .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(n * sizeof(int));
+    memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+    if (sendmsg(r->fd, &message, MSG_NOSIGNAL) != 1)
+        return scep_fail(p, UNAVAILABLE, "the runner of programs cannot be reached: %s",
+                         strerror(errno));
+    return NULL;
+}
+
+const scep_err *runner_run(scep_wire_ran *out, runner *r, const scep_wire_run *what, apr_pool_t *p)
+{
+    apr_time_t deadline = apr_time_now() + apr_time_from_msec(what->ms) + MARGIN;
+    const scep_err *err;
+    scep_bytes body;
+    int verb = 0, pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return scep_fail(p, UNAVAILABLE, "no socket pair: %s", strerror(errno));
+    err = hand_over(r, &pair[1], 1, p);
+    (void)close(pair[1]);
+    if (!err)
+        err = scep_wire_write(pair[0], scep_wire_put_run(SCEP_VERB_RUN, what, p), deadline, p);
+    if (!err)
+        err = scep_wire_read(pair[0], &verb, &body, deadline, p);
+    (void)close(pair[0]);
+    if (!err && verb == SCEP_VERB_RAN)
+        err = scep_wire_get_ran(out, body, p);
+    else if (!err)
+        err = scep_fail(p, INTERNAL, "verb %d", verb);
+    if (err)
+        return scep_fail(p, UNAVAILABLE, "the runner of programs does not answer: %s", err->detail);
+    return NULL;
+}
+
+/* ---- kept ---- */
+
+const scep_err *runner_keep(runner_kept *out, runner *r, const scep_wire_run *what, apr_pool_t *p)
+{
+    const scep_err *err;
+    int life[2], talk[2], theirs[2];
+
+    *out = (runner_kept){ -1, -1 };
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, life) != 0)
+        return scep_fail(p, UNAVAILABLE, "no socket pair: %s", strerror(errno));
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, talk) != 0) {
+        err = scep_fail(p, UNAVAILABLE, "no socket pair: %s", strerror(errno));
+        (void)close(life[0]);
+        (void)close(life[1]);
+        return err;
+    }
+    *out = (runner_kept){ talk[0], life[0] };
+    theirs[0] = life[1];
+    theirs[1] = talk[1];
+    err = hand_over(r, theirs, 2, p);
+    (void)close(life[1]);
+    (void)close(talk[1]);
+    if (!err)
+        err = scep_wire_write(life[0], scep_wire_put_run(SCEP_VERB_RUN, what, p),
+                              apr_time_now() + MARGIN, p);
+    if (err)
+        runner_let_go(out);
+    return err;
+}
+
+void runner_let_go(runner_kept *kept)
+{
+    if (kept->talk >= 0)
+        (void)close(kept->talk);
+    if (kept->life >= 0)
+        (void)close(kept->life);
+    *kept = (runner_kept){ -1, -1 };
+}
+
+bool runner_kept_ended(scep_wire_ran *out, const runner_kept *kept, apr_pool_t *p)
+{
+    struct pollfd pfd = { kept->life, POLLIN, 0 };
+    scep_bytes body;
+    int verb;
+
+    /* its output may end a moment before the runner hears of it */
+    if (kept->life < 0 || poll(&pfd, 1, 200) != 1)
+        return false;
+    return !scep_wire_read(kept->life, &verb, &body, apr_time_now() + MARGIN, p) &&
+           verb == SCEP_VERB_RAN && !scep_wire_get_ran(out, body, p);
+}
+
+/* ---- words ---- */
+
+const char *runner_describe(const scep_wire_ran *ran, apr_pool_t *p)
+{
+    const char *what = "did something unknown";
+
+    switch (ran->outcome) {
+    case SCEP_RAN_EXITED:
+        what = apr_psprintf(p, "ended with status %u", ran->number);
+        break;
+    case SCEP_RAN_SIGNALLED:
+        what = apr_psprintf(p, "was ended by signal %u", ran->number);
+        break;
+    case SCEP_RAN_LATE:
+        what = "timed out and was killed";
+        break;
+    case SCEP_RAN_LOUD:
+        what = apr_psprintf(p, "printed more than %d bytes and was killed", RUNNER_OUTPUT_MOST);
+        break;
+    case SCEP_RAN_NOT:
+        what = apr_psprintf(p, "cannot be started: %s", strerror((int)ran->number));
+        break;
+    default:
+        break;
+    }
+    return *ran->complaint ? apr_pstrcat(p, what, ": ", ran->complaint, NULL) : what;
+}

@@ -1,0 +1,196 @@
+/* The runner as a process: one thread, one poll. */
+#include "runner_main.h"
+
+#include "log.h"
+#include "process.h"
+#include "runner_main_job.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define JOBS_MOST 128
+
+typedef struct workshop {
+    int control, signals;
+    job *jobs;
+    int count;
+    bool leaving;
+    apr_pool_t *p;
+} workshop;
+
+/* ---- asked for ---- */
+
+static void add(workshop *w, const int *fds, size_t n)
+{
+    job *j;
+
+    if (w->count == JOBS_MOST) {
+        for (size_t i = 0; i < n; i++)
+            (void)close(fds[i]);
+        return;
+    }
+    j = job_make(fds, n);
+    if (!j)
+        return;
+    j->next = w->jobs;
+    w->jobs = j;
+    w->count++;
+}
+
+static void receive(workshop *w)
+{
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(2 * sizeof(int))];
+    } control;
+    char byte;
+    struct iovec iov = { &byte, 1 };
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+    };
+    ssize_t got = recvmsg(w->control, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    struct cmsghdr *c;
+    int fds[2];
+    size_t n;
+
+    if (got < 0 && (errno == EAGAIN || errno == EINTR || errno == EMFILE))
+        return;
+    if (got <= 0) { /* scep-ca is gone */
+        w->leaving = true;
+        return;
+    }
+    c = CMSG_FIRSTHDR(&message);
+    if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+        return;
+    n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    if (n < 1 || n > 2)
+        return;
+    memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+    add(w, fds, n);
+}
+
+static void read_signals(workshop *w)
+{
+    struct signalfd_siginfo info;
+
+    while (read(w->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        w->leaving = w->leaving || info.ssi_signo == SIGTERM;
+    for (job *j = w->jobs; j; j = j->next)
+        job_reap(j);
+}
+
+/* ---- the loop ---- */
+
+static void sweep(workshop *w)
+{
+    apr_time_t now = apr_time_now();
+    job **at = &w->jobs;
+
+    for (job *j = w->jobs; j; j = j->next)
+        job_hurry(j, now);
+    while (*at) {
+        job *j = *at;
+
+        if (!job_is_over(j)) {
+            at = &j->next;
+            continue;
+        }
+        *at = j->next;
+        job_free(j);
+        w->count--;
+    }
+}
+
+/* Milliseconds until the first deadline. */
+static int time_left(const workshop *w)
+{
+    apr_time_t first = 0, now = apr_time_now();
+
+    for (const job *j = w->jobs; j; j = j->next)
+        if (j->deadline && j->fd[JOB_ANSWER] >= 0 && (!first || j->deadline < first))
+            first = j->deadline;
+    if (!first)
+        return -1;
+    return first <= now ? 0 : (int)apr_time_as_msec(first - now) + 1;
+}
+
+static void loop(workshop *w)
+{
+    struct pollfd *fds = apr_pcalloc(w->p, (2 + JOBS_MOST * RUNNER_MAIN_JOB_FDS) * sizeof(*fds));
+
+    while (!w->leaving) {
+        nfds_t n = 2;
+
+        fds[0] = (struct pollfd){ w->control, POLLIN, 0 };
+        fds[1] = (struct pollfd){ w->signals, POLLIN, 0 };
+        for (job *j = w->jobs; j; j = j->next, n += RUNNER_MAIN_JOB_FDS)
+            job_poll(j, fds + n);
+        if (poll(fds, n, time_left(w)) < 0 && errno != EINTR)
+            break;
+        n = 2;
+        for (job *j = w->jobs; j; j = j->next, n += RUNNER_MAIN_JOB_FDS)
+            job_event(j, fds + n);
+        if (fds[1].revents)
+            read_signals(w);
+        if (fds[0].revents)
+            receive(w);
+        sweep(w);
+    }
+    for (job *j = w->jobs; j; j = j->next)
+        job_kill(j);
+}
+
+/* ---- start ---- */
+
+static const scep_err *begin(workshop *w, const char *user, apr_pool_t *p)
+{
+    bool gone = false;
+    sigset_t set;
+    pid_t parent;
+
+    SCEP_TRY(process_begin(p));
+    SCEP_TRY(process_detach(p));
+    SCEP_TRY(process_peer(&parent, STDIN_FILENO, p));
+    SCEP_TRY(process_move(&w->control, STDIN_FILENO, p));
+    SCEP_TRY(process_become(user, p));
+    SCEP_TRY(process_follow(parent, &gone, p));
+    if (gone)
+        return scep_fail(p, INTERNAL, "scep-ca is gone");
+    if (chdir("/") != 0)
+        return scep_fail(p, CONFIG, "chdir /: %s", strerror(errno));
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return scep_fail(p, INTERNAL, "sigprocmask: %s", strerror(errno));
+    w->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (w->signals < 0)
+        return scep_fail(p, INTERNAL, "signalfd: %s", strerror(errno));
+    return NULL;
+}
+
+static bool say(const workshop *w, const char *text)
+{
+    return send(w->control, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text);
+}
+
+int runner_main(int argc, char **argv, apr_pool_t *p)
+{
+    workshop w = { .control = -1, .p = p };
+    const scep_err *err;
+
+    if (argc != 2)
+        return 2;
+    err = begin(&w, argv[1], p);
+    if (err && (w.control < 0 || !say(&w, err->detail)))
+        log_err(LOG_LEVEL_CRIT, "SCEP0320", "the runner of programs cannot start", err);
+    if (err || !say(&w, "ok"))
+        return 1;
+    loop(&w);
+    return 0;
+}

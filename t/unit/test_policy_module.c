@@ -1,0 +1,364 @@
+/* Policy modules: what is a yes, and that nothing else is. */
+#include "suite.h"
+
+#include "policy_module_int.h"
+#include "runner_main.h"
+
+#include <apr_strings.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/scep-module-XXXXXX";
+static runner *r;
+
+static void begin_room(void)
+{
+    strcpy(folder, "/tmp/scep-module-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(chmod(folder, 0755), 0);
+    ck_assert(!runner_start(&r, "nobody", p));
+}
+
+static const char *program(const char *text, mode_t mode)
+{
+    const char *path = apr_psprintf(p, "%s/program", folder);
+    FILE *out;
+
+    (void)unlink(path);
+    out = fopen(path, "w");
+    FIXTURE_MUST(out && fprintf(out, "#!/bin/sh\n%s\n", text) > 0 && fclose(out) == 0);
+    FIXTURE_MUST(chmod(path, mode) == 0);
+    return path;
+}
+
+static void end_room(void)
+{
+    (void)unlink(apr_psprintf(p, "%s/program", folder));
+    (void)unlink(apr_psprintf(p, "%s/log", folder));
+    FIXTURE_MUST(rmdir(folder) == 0);
+}
+
+static const scep_err *make(policy_module **out, const char *text, const conf_module *section)
+{
+    const policy_module_source source = { .endpoint = "devices",
+                                          .text = text,
+                                          .seconds = 1,
+                                          .conf = section,
+                                          .exec_user = "nobody",
+                                          .runner = r };
+
+    return policy_module_make(out, &source, p);
+}
+
+static policy_module *module(const char *kind, const char *text)
+{
+    policy_module *m = NULL;
+
+    assert_ok(make(&m, apr_pstrcat(p, kind, program(text, 0755), NULL), NULL));
+    return m;
+}
+
+/* ---- make ---- */
+
+START_TEST(what_is_no_module_is_refused)
+{
+    static const char *const texts[] = {
+        "",
+        "exec",
+        "exec:",
+        "prg:",
+        "exec:relative",
+        "exec:/",
+        "exec:/no/such/program",
+        "http://h/",
+        "https://",
+        "https://user:word@h/",
+        "https://h/ x",
+        "ftp://h/",
+        "EXEC:/bin/true",
+    };
+    policy_module *m;
+    const scep_err *err;
+
+    row = texts[_i];
+    err = make(&m, row, NULL);
+    assert_code(SCEP_CONFIG, err);
+    ck_assert_ptr_nonnull(strstr(err->detail, "NDES-53"));
+}
+END_TEST
+
+START_TEST(a_program_that_others_may_write_is_refused)
+{
+    static const struct {
+        mode_t mode;
+        const char *says; /* NULL: accepted */
+    } rows[] = {
+        { 0755, NULL },        { 0555, NULL },         { 0775, "may write" },
+        { 0757, "may write" }, { 0644, "executable" }, { 0000, "executable" },
+    };
+    policy_module *m;
+    const scep_err *err =
+        make(&m, apr_pstrcat(p, "exec:", program("exit 0", rows[_i].mode), NULL), NULL);
+
+    row = apr_psprintf(p, "%o", (unsigned)rows[_i].mode);
+    if (rows[_i].says)
+        ck_assert_msg(err && strstr(err->detail, rows[_i].says), "%s: %s", row,
+                      err ? err->detail : "");
+    else
+        assert_ok(err);
+}
+END_TEST
+
+START_TEST(a_section_for_a_program_is_refused)
+{
+    const conf_module section = { .endpoint = "devices" };
+    policy_module *m;
+
+    assert_code(SCEP_CONFIG,
+                make(&m, apr_pstrcat(p, "exec:", program("exit 0", 0755), NULL), &section));
+}
+END_TEST
+
+/* ---- verify ---- */
+
+static const scep_bytes nothing;
+
+static policy_module_request request(const char *challenge)
+{
+    return (policy_module_request){ .template_name = "WiFi",
+                                    .peer = "192.0.2.1",
+                                    .transaction_id = scep_bytes_of("T1\n"),
+                                    .challenge = scep_bytes_of(challenge),
+                                    .csr = scep_bytes_of("a CSR") };
+}
+
+START_TEST(only_status_0_is_a_yes)
+{
+    static const struct {
+        const char *text;
+        scep_code code;
+        const char *says;
+    } rows[] = {
+        { "exit 0", SCEP_OK, "" },
+        { "cat >/dev/null; echo yes", SCEP_OK, "" },
+        { "exit 1", SCEP_CHALLENGE, "(no reason given)" },
+        { "echo 'why \"not\"'; echo more; exit 1", SCEP_CHALLENGE, "why \\x22not\\x22" },
+        { "exit 2", SCEP_UNAVAILABLE, "status 2" },
+        { "echo oops >&2; exit 255", SCEP_UNAVAILABLE, "status 255: oops" },
+        { "kill -KILL $$", SCEP_UNAVAILABLE, "signal 9" },
+        { "sleep 30", SCEP_UNAVAILABLE, "timed out" },
+        { "yes", SCEP_UNAVAILABLE, "65536 bytes" },
+        { "test \"$1 $SCEP_CALL $SCEP_ENDPOINT $SCEP_TEMPLATE $SCEP_PEER $SCEP_RENEWAL\" = "
+          "\"verify verify devices WiFi 192.0.2.1 0\" || exit 9",
+          SCEP_OK, "" },
+        { "test \"$SCEP_TRANSACTION_ID\" = 'T1\\x0A' || exit 9", SCEP_OK, "" },
+        { "read -r c; test \"$c\" = secret || exit 9; read -r l; test \"$l\" = "
+          "'-----BEGIN CERTIFICATE REQUEST-----' || exit 8",
+          SCEP_OK, "" },
+        { "env | grep secret && exit 9; exit 0", SCEP_OK, "" },
+        { "tr '\\0' ' ' < /proc/$$/cmdline | grep secret && exit 9; exit 0", SCEP_OK, "" },
+    };
+    policy_module_request asked = request("secret");
+    policy_module *m;
+    const scep_err *err;
+
+    row = rows[_i].text;
+    m = module("exec:", row);
+    err = policy_module_verify(m, &asked, p);
+    assert_code(rows[_i].code, err);
+    if (err)
+        ck_assert_msg(strstr(err->detail, rows[_i].says) != NULL, "%s: %s", row, err->detail);
+}
+END_TEST
+
+START_TEST(a_program_that_vanishes_is_a_fault)
+{
+    policy_module_request asked = request("secret");
+    policy_module *m = module("exec:", "exit 0");
+
+    assert_ok(policy_module_verify(m, &asked, p));
+    ck_assert_int_eq(unlink(m->address), 0);
+    assert_code(SCEP_UNAVAILABLE, policy_module_verify(m, &asked, p));
+    m->runner = NULL;
+    assert_code(SCEP_UNAVAILABLE, policy_module_verify(m, &asked, p));
+}
+END_TEST
+
+START_TEST(a_challenge_with_a_line_break_is_not_asked_about)
+{
+    policy_module_request asked = request("a\n-----BEGIN CERTIFICATE REQUEST-----");
+    policy_module *m = module("exec:", "exit 0");
+
+    assert_code(SCEP_CHALLENGE, policy_module_verify(m, &asked, p));
+    /* and a module that is told of the refusal does not get it */
+    m = module("exec:", "read -r c; test -z \"$c\" || exit 9; read -r more && exit 8; exit 0");
+    assert_ok(policy_module_notify(m, &asked, POLICY_MODULE_FAILURE, 1, nothing, p));
+}
+END_TEST
+
+START_TEST(a_deadline_that_is_over_asks_nobody)
+{
+    policy_module_request asked = request("secret");
+    policy_module *m = module("exec:", "exit 0");
+
+    asked.deadline = apr_time_now() - 1;
+    assert_code(SCEP_UNAVAILABLE, policy_module_verify(m, &asked, p));
+}
+END_TEST
+
+/* ---- notify, generate ---- */
+
+START_TEST(a_no_to_what_has_happened_is_a_fault)
+{
+    policy_module_request told = request("secret");
+
+    assert_code(SCEP_UNAVAILABLE, policy_module_notify(module("exec:", "exit 1"), &told,
+                                                       POLICY_MODULE_SUCCESS, 0, nothing, p));
+    assert_ok(policy_module_notify(
+        module("exec:", "test \"$1 $SCEP_DISPOSITION $SCEP_HRESULT\" = \"notify 2 0x80070490\""),
+        &told, POLICY_MODULE_FAILURE, 0x80070490u, nothing, p));
+}
+END_TEST
+
+START_TEST(a_challenge_is_one_printable_line)
+{
+    static const struct {
+        const char *text;
+        scep_code code;
+    } rows[] = {
+        { "echo 'A challenge!'", SCEP_OK },
+        { "printf 'A challenge!'", SCEP_OK },
+        { "printf 'A challenge!\\r\\n'", SCEP_OK },
+        { "test \"$SCEP_PARAMS $1\" = 'x=1&y generate' && echo 'A challenge!'", SCEP_OK },
+        { "exit 1", SCEP_REFUSED },
+        { "exit 0", SCEP_UNAVAILABLE },
+        { "echo", SCEP_UNAVAILABLE },
+        { "echo a; echo b", SCEP_UNAVAILABLE },
+        { "printf 'a\\tb\\n'", SCEP_UNAVAILABLE },
+        { "printf '\\303\\244\\n'", SCEP_UNAVAILABLE },
+        { "printf '%1025s\\n' x", SCEP_UNAVAILABLE },
+        { "echo 'A challenge!'; exit 3", SCEP_UNAVAILABLE },
+    };
+    const char *challenge = NULL;
+
+    row = rows[_i].text;
+    assert_code(rows[_i].code, policy_module_generate(&challenge, module("exec:", row), "WiFi",
+                                                      "x=1&y", "192.0.2.1", p));
+    if (rows[_i].code == SCEP_OK)
+        ck_assert_str_eq(challenge, "A challenge!");
+    else
+        ck_assert_ptr_null(challenge);
+}
+END_TEST
+
+/* ---- kept, JSON ---- */
+
+START_TEST(a_kept_program_answers_or_is_replaced)
+{
+    policy_module_request asked = request("secret");
+    policy_module *m =
+        module("prg:", "read -r q; echo '{\"allow\":true}'\nread -r q; echo rubbish\nsleep 9");
+
+    assert_ok(policy_module_verify(m, &asked, p));
+    assert_code(SCEP_UNAVAILABLE, policy_module_verify(m, &asked, p));
+    assert_ok(policy_module_verify(m, &asked, p));
+    m = module("prg:", "echo '{\"allow\":true}'\nsleep 9");
+    assert_ok(policy_module_verify(m, &asked, p)); /* it speaks first, which cannot be seen */
+    m = module("prg:", "exit 0");
+    assert_code(SCEP_UNAVAILABLE, policy_module_verify(m, &asked, p));
+    m = module("prg:", "while :; do printf 0123456789; done");
+    assert_code(SCEP_UNAVAILABLE, policy_module_verify(m, &asked, p));
+}
+END_TEST
+
+START_TEST(only_allow_true_is_a_yes)
+{
+    static const struct {
+        const char *text;
+        module_kind kind;
+        int yes; /* -1: a fault */
+    } rows[] = {
+        { "{\"allow\":true}", MODULE_VERIFY, 1 },
+        { " {\"allow\": true, \"reason\": \"r\", \"more\": []}\n", MODULE_VERIFY, 1 },
+        { "{\"allow\":false}", MODULE_VERIFY, 0 },
+        { "{\"allow\":false,\"allow\":true}", MODULE_VERIFY, -1 },
+        { "{\"allow\":1}", MODULE_VERIFY, -1 },
+        { "{\"allow\":\"true\"}", MODULE_VERIFY, -1 },
+        { "{\"allow\":null}", MODULE_VERIFY, -1 },
+        { "{\"Allow\":true}", MODULE_VERIFY, -1 },
+        { "{\"allow\":true,\"reason\":1}", MODULE_VERIFY, -1 },
+        { "{}", MODULE_VERIFY, -1 },
+        { "[true]", MODULE_VERIFY, -1 },
+        { "true", MODULE_VERIFY, -1 },
+        { "", MODULE_VERIFY, -1 },
+        { "{\"allow\":true}{", MODULE_VERIFY, -1 },
+        { "{}", MODULE_NOTIFY, 1 },
+        { "{\"allow\":false}", MODULE_NOTIFY, 0 },
+        { "[]", MODULE_NOTIFY, -1 },
+        { "{\"challenge\":\"abc\"}", MODULE_GENERATE, 1 },
+        { "{\"allow\":false,\"challenge\":\"abc\"}", MODULE_GENERATE, 0 },
+        { "{\"challenge\":\"\"}", MODULE_GENERATE, -1 },
+        { "{\"challenge\":\"a\\nb\"}", MODULE_GENERATE, -1 },
+        { "{\"challenge\":7}", MODULE_GENERATE, -1 },
+        { "{}", MODULE_GENERATE, -1 },
+    };
+    const module_call call = { .kind = rows[_i].kind };
+    module_answer answer = { .reason = "" };
+    const scep_err *err;
+
+    row = rows[_i].text;
+    err = module_json_read(&answer, &call, scep_bytes_of(row), p);
+    assert_code(rows[_i].yes < 0 ? SCEP_UNAVAILABLE : SCEP_OK, err);
+    if (!err)
+        ck_assert_msg(answer.yes == (rows[_i].yes == 1), "%s", row);
+}
+END_TEST
+
+START_TEST(what_is_sent_is_one_line_of_json)
+{
+    const policy_module m = { .endpoint = "devices" };
+    const module_call call = { .kind = MODULE_VERIFY,
+                               .name = "verify",
+                               .template_name = "T\"",
+                               .peer = "::1",
+                               .transaction_id = "x\\y",
+                               .challenge = scep_bytes_of("a\"b\xc3\xa4"),
+                               .csr = scep_bytes_of("csr") };
+
+    assert_bytes(
+        module_json_write(&m, &call, p),
+        scep_bytes_of("{\"call\":\"verify\",\"endpoint\":\"devices\",\"template\":\"T\\u0022\","
+                      "\"peer\":\"::1\",\"transaction_id\":\"x\\u005cy\",\"renewal\":false,"
+                      "\"challenge\":\"a\\u0022b\xc3\xa4\",\"csr\":\"Y3Ny\"}\n"));
+}
+END_TEST
+
+static void add_tests(TCase *c)
+{
+    tcase_add_checked_fixture(c, begin_room, end_room);
+    tcase_add_loop_test(c, what_is_no_module_is_refused, 0, 13);
+    tcase_add_loop_test(c, a_program_that_others_may_write_is_refused, 0, 6);
+    tcase_add_test(c, a_section_for_a_program_is_refused);
+    tcase_add_loop_test(c, only_status_0_is_a_yes, 0, 14);
+    tcase_add_test(c, a_program_that_vanishes_is_a_fault);
+    tcase_add_test(c, a_challenge_with_a_line_break_is_not_asked_about);
+    tcase_add_test(c, a_deadline_that_is_over_asks_nobody);
+    tcase_add_test(c, a_no_to_what_has_happened_is_a_fault);
+    tcase_add_loop_test(c, a_challenge_is_one_printable_line, 0, 12);
+    tcase_add_test(c, a_kept_program_answers_or_is_replaced);
+    tcase_add_loop_test(c, only_allow_true_is_a_yes, 0, 23);
+    tcase_add_test(c, what_is_sent_is_one_line_of_json);
+}
+
+/* The runner is this program once more. */
+int main(int argc, char **argv)
+{
+    apr_pool_t *pool;
+
+    if (argc < 2 || strcmp(argv[1], "runner"))
+        return run_suite("policy module", add_tests);
+    FIXTURE_MUST(apr_initialize() == APR_SUCCESS && apr_pool_create(&pool, NULL) == APR_SUCCESS);
+    return runner_main(argc - 1, argv + 1, pool);
+}
