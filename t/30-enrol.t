@@ -42,6 +42,7 @@ SCEPMinimumHash sha256
 SCEPCompatibility rfc8894
 END3
 
+$s->expect_log('SCEP0294: '); # 20 days are few
 $s->expect_log(map { "SCEP00$_: " } '20: NDES-17 UNDECODABLE', '22: NDES-17 BAD_ALG',
     '23: NDES-17 BAD_MESSAGE', '24: NDES-17 BAD_REQUEST', '25: NDES-18 UNREADABLE',
     '26: NDES-29 CHALLENGE', '27: NDES-29 CHALLENGE_ABSENT', '28: NDES-31 BAD_SUBJECT',

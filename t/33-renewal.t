@@ -16,6 +16,7 @@ my $s = SCEPTest->ready(
         other  => '',
         sha1   => "SCEPRenewalMinimumHash sha1\nSCEPRenewalFrom plain.test\n"));
 $s->allow_log('SCEP\d{4}: NDES-');
+$s->expect_log('SCEP0294: '); # 20 days are few
 my %at = map { $_ => { at => $s->place($_) } } qw(plain pkcs names early within never other sha1);
 
 my ($key, $new_key, $stranger) = map { $s->work("key$_.pem") } 1 .. 3;
