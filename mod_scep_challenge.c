@@ -14,9 +14,13 @@ static bool unwanted(request_rec *r)
 {
     static const char *const ahead[] = { "Sec-Purpose", "Purpose", "X-Purpose", "X-Moz" };
     const char *site = apr_table_get(r->headers_in, "Sec-Fetch-Site");
+    const char *as = apr_table_get(r->headers_in, "Sec-Fetch-Dest");
     size_t i;
 
-    if (r->main || (site && !strcasecmp(site, "cross-site")))
+    if (r->main || (site && ap_strcasestr(site, "-site")))
+        return true;
+    /* an image, a frame, a script; "empty" is what a script of our own origin asks for */
+    if (as && strcasecmp(as, "document") != 0 && strcasecmp(as, "empty") != 0)
         return true;
     for (i = 0; i < sizeof(ahead) / sizeof(*ahead); i++) {
         const char *purpose = apr_table_get(r->headers_in, ahead[i]);

@@ -100,10 +100,13 @@ static const scep_err *sqlite_settings(store_conn *c, apr_pool_t *p)
  * patience: the server ends its transaction. */
 static const scep_err *pgsql_settings(store_conn *c, apr_pool_t *p)
 {
-    const char *sql = apr_psprintf(p, "SET idle_in_transaction_session_timeout = %" APR_TIME_T_FMT,
-                                   apr_time_as_msec(STORE_PATIENCE / 2));
+    const char *idle = apr_psprintf(p, "SET idle_in_transaction_session_timeout = %" APR_TIME_T_FMT,
+                                    apr_time_as_msec(STORE_PATIENCE / 2));
+    /* Whoever may connect to the database may take the lock of the groups and keep it. */
+    const char *lock =
+        apr_psprintf(p, "SET lock_timeout = %" APR_TIME_T_FMT, apr_time_as_msec(STORE_PATIENCE));
 
-    if (!store_conn_exec(c, sql, p))
+    if (!store_conn_exec(c, idle, p) || !store_conn_exec(c, lock, p))
         return scep_fail(p, CONFIG, "the database cannot be set up: %s", c->why);
     return NULL;
 }

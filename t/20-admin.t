@@ -153,7 +153,8 @@ my $head = $s->http('HEAD', $admin, user => $s->credentials);
 is($head->{status}, 200, 'HEAD answers');
 is($head->{body},   '',  'without a body');
 for my $headers (
-    ['Sec-Fetch-Site: cross-site'], ['Sec-Purpose: prefetch'],
+    ['Sec-Fetch-Site: cross-site'], ['Sec-Fetch-Site: same-site'], ['Sec-Fetch-Dest: image'],
+    ['Sec-Fetch-Dest: iframe'], ['Sec-Purpose: prefetch'],
     ['Sec-Purpose: prefetch;prerender'], ['Purpose: prefetch'])
 {
     my $got = $s->get($admin, user => $s->credentials, headers => $headers);

@@ -10,7 +10,7 @@ my %password = map { $_ => SCEPServer::random_hex(8) } qw(alice mallory);
 my $s = recipes(
     recipes => ['ntlm'],
     modules => [qw(authz_groupfile lua auth_gssapi)],
-    define  => { SCEP_GROUPS => '@DIR@/groups', SCEP_RECIPES => "$ENV{srcdir}/conf/recipes" });
+    define  => { SCEP_ADMIN_NET => '127.0.0.0/8', SCEP_GROUPS => '@DIR@/groups', SCEP_RECIPES => "$ENV{srcdir}/conf/recipes" });
 spew($s->dir . '/groups', "scep: EXAMPLE\\bob EXAMPLE\\alice\n", 0644);
 write_ntlm_users($s->dir, %password);
 my $why = $s->start;

@@ -13,6 +13,7 @@ my $s = recipes(
     modules => [qw(remoteip authz_groupfile lua auth_gssapi)],
     define  => {
         SCEP_DIRECT     => '127.0.0.9',
+        SCEP_ADMIN_NET  => '127.0.0.0/8',
         SCEP_ADMIN_NAME => 'admin.test',
         SCEP_CLIENT_CA  => '@DIR@/tls-ca.pem',
         SCEP_CLIENT_CRL => '@DIR@/client.crl',
