@@ -184,6 +184,35 @@ static void warn_of_legacy(apr_hash_t *endpoints, const server_rec *main_server,
                      names);
 }
 
+/* A registry export may have said so, for more endpoints than one thinks of: at each start. */
+static void report_open(apr_hash_t *endpoints, const server_rec *main_server, apr_pool_t *p)
+{
+    static const struct {
+        scep_setting which;
+        bool when;
+        const char *says;
+    } doors[] = {
+        { SCEP_SET_EnforcePassword, false, "whoever reaches it enrols without a challenge" },
+        { SCEP_SET_UseSinglePassword, true,
+          "whoever has its password once enrols as often as he likes" },
+        { SCEP_SET_DisableRenewalSubjectNameMatch, true,
+          "a certificate renews under any name that its template allows" },
+    };
+
+    for (apr_hash_index_t *at = apr_hash_first(p, endpoints); at; at = apr_hash_next(at)) {
+        const scep_section *all = apr_hash_this_val(at);
+
+        for (size_t i = 0; i < sizeof(doors) / sizeof(*doors); i++)
+            if (scep_settings_flag(&all->settings, doors[i].which) == doors[i].when)
+                ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, main_server,
+                             "SCEP0043: endpoint '%s': SCEP%s is %s (%s): %s",
+                             (const char *)apr_hash_this_key(at),
+                             scep_setting_describe(doors[i].which)->name,
+                             doors[i].when ? "on" : "off", all->where[doors[i].which],
+                             doors[i].says);
+    }
+}
+
 /* A value that goes unheeded is a rule that the administrator believes in. */
 static void report_registry(server_rec *s, const server_rec *main_server)
 {
@@ -419,6 +448,7 @@ const scep_err *scep_config_plan(scep_plan *out, server_rec *main_server, apr_po
             SCEP_TRY(check_identifiers(kept->endpoints, s, p));
     }
     warn_of_legacy(kept->endpoints, main_server, p);
+    report_open(kept->endpoints, main_server, p);
     out->endpoints = wire_endpoints(kept->endpoints, p);
     out->timeout = scep_settings_number(settings, SCEP_SET_CATimeout);
     out->admin = scep_settings_flag(settings, SCEP_SET_Admin);

@@ -148,6 +148,8 @@ for my $usage (sort keys %picks) {
 }
 failed(enrol('whole', challenge => undef), 2, 'EnforcePassword 1: no challenge, no certificate');
 issued(enrol('open', challenge => undef), 'EnforcePassword 0: everybody who comes enrols');
+ok($s->logs('SCEP0043: endpoint .open\S* SCEPEnforcePassword is off \(\S+open\.reg:\d+\): '),
+    'and the start says so, with the line of the export');
 
 # ---- DisableRenewalSubjectNameMatch
 

@@ -11,6 +11,7 @@ my %password = map { $_ => SCEPServer::random_hex(8) } qw(alice carol mallory);
 $password{alice} .= ':(*)\\';
 my $s = recipes(
     recipes => ['ldap'],
+    lua     => ['ldap-names'],
     proxied => 1,
     modules => [qw(setenvif ldap authnz_ldap lua)],
     define  => {
@@ -21,8 +22,7 @@ my $s = recipes(
         SCEP_LDAP_GROUP    => SCEPDirectory::group(),
         SCEP_LDAP_DOMAIN   => 'EXAMPLE',
         SCEP_LDAP_BIND     => SCEPDirectory::bind_dn(),
-        SCEP_LDAP_PASSWORD => '@DIR@/slapd/secret',
-        SCEP_RECIPES       => "$ENV{srcdir}/conf/recipes"
+        SCEP_LDAP_PASSWORD => '@DIR@/slapd/secret'
     });
 my $directory = SCEPDirectory->start(
     dir      => $s->dir,

@@ -9,8 +9,9 @@ need_ntlm();
 my %password = map { $_ => SCEPServer::random_hex(8) } qw(alice mallory);
 my $s = recipes(
     recipes => ['ntlm'],
+    lua     => ['ntlm-version'],
     modules => [qw(authz_groupfile lua auth_gssapi)],
-    define  => { SCEP_ADMIN_NET => '127.0.0.0/8', SCEP_GROUPS => '@DIR@/groups', SCEP_RECIPES => "$ENV{srcdir}/conf/recipes" });
+    define  => { SCEP_ADMIN_NET => '127.0.0.0/8', SCEP_GROUPS => '@DIR@/groups' });
 spew($s->dir . '/groups', "scep: EXAMPLE\\bob EXAMPLE\\alice\n", 0644);
 write_ntlm_users($s->dir, %password);
 my $why = $s->start;

@@ -10,6 +10,7 @@ need_ntlm();
 
 my $s = recipes(
     recipes => [qw(behind-tcp-proxy ntlm client-certificate)],
+    lua     => ['ntlm-version'],
     modules => [qw(remoteip authz_groupfile lua auth_gssapi)],
     define  => {
         SCEP_DIRECT     => '127.0.0.9',
@@ -18,8 +19,7 @@ my $s = recipes(
         SCEP_CLIENT_CA  => '@DIR@/tls-ca.pem',
         SCEP_CLIENT_CRL => '@DIR@/client.crl',
         SCEP_USERS      => '@DIR@/certificates',
-        SCEP_GROUPS     => '@DIR@/groups',
-        SCEP_RECIPES    => "$ENV{srcdir}/conf/recipes"
+        SCEP_GROUPS     => '@DIR@/groups'
     });
 my $dir = $s->dir;
 tls_certificate($dir, 'mdm', '/O=Example/CN=mdm', 'client');

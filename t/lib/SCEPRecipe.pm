@@ -98,8 +98,8 @@ sub write_crl {
 # ---- the server
 
 # A SCEPTest, not started. Devices have port(0) without TLS, recipes port(1). Options: recipes: their
-# names; define: a hash of what they call for, @DIR@ and @PORTn@ are replaced; modules; proxied: true for
-# a reverse proxy in front, port(2) without and port(3) with TLS.
+# names; lua: their scripts' names; define: a hash of what they call for, @DIR@ and @PORTn@ are
+# replaced; modules; proxied: true for a reverse proxy in front, port(2) without and port(3) with TLS.
 sub recipes {
     my (%o) = @_;
     my %define = (
@@ -119,6 +119,7 @@ sub recipes {
             )
         : (),
         %{ $o{define} // {} });
+    $define{SCEP_RECIPES} = '@DIR@/recipes' if $o{lua};
     my @recipes = (($o{proxied} ? qw(behind-proxy proxy-front) : ()), @{ $o{recipes} });
     my $files = ($ENV{srcdir} // ".") . "/conf/recipes";
     my $s = SCEPTest->ready(
@@ -132,6 +133,12 @@ sub recipes {
             . join('', map { "Define $_ \"$define{$_}\"\n" } sort keys %define)
             . join('', map { "Include \"$files/$_.conf\"\n" } @recipes)
             . "<VirtualHost 127.0.0.1:\@PORT\@>\nServerName $host\nSCEPEngine on\n</VirtualHost>\n");
+    # httpd's user opens these with each request, and need not get into the folder of the sources.
+    if ($o{lua}) {
+        my $scripts = $s->dir . '/recipes';
+        mkdir $scripts and chmod 0755, $scripts or die "$scripts: $!\n";
+        spew("$scripts/$_.lua", slurp("$files/$_.lua"), 0644) for @{ $o{lua} };
+    }
     # Where the distribution's OpenSSL is older than the one its httpd was built with.
     $s->allow_log('AH01882: Init: this version of mod_ssl');
     write_tls($s->dir, $host, 'admin.test');
