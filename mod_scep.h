@@ -11,6 +11,8 @@
  *   mod_scep_identifiers.c SCEPCAIdentifiers: several endpoints behind one address
  *   mod_scep_paths.c       NDES's addresses in any letter case
  *   mod_scep_sections.c    all sections together: endpoints, and what is refused at start
+ *   mod_scep_plan.c        … how scep-ca is to be started
+ *   mod_scep_notices.c     … and what the log says of a configuration at each start
  *   mod_scep_pages.c       the pages of mscep and mscep_admin
  *   mod_scep_text.c        … their HTML and encoding, and how an answer is sent
  *   mod_scep_challenge.c   … who may have a challenge
@@ -94,11 +96,19 @@ typedef struct scep_plan {
  * Gather the endpoints of all sections and check what can be known at configuration time: sections
  * of one endpoint agree (both lines are named where not), SCEPConnector is there, SCEPCAUser is
  * there and sensible when started as root, no section matches a spelling of an SCEP address but not
- * its canonical path, scep-ca can write to the error log. Warns where LimitRequestLine is too small
- * for GET.
+ * its canonical path, scep-ca can write to the error log.
  * @return NULL, or CONFIG
  */
 SCEP_MUST const scep_err *scep_config_plan(scep_plan *out, server_rec *main_server, apr_pool_t *p);
+
+/** The part of scep_config_plan() that concerns the process: files, users, the log. @return as it
+ */
+SCEP_MUST const scep_err *scep_plan_process(scep_plan *out, server_rec *main_server,
+                                            apr_hash_t *endpoints, apr_pool_t *p);
+
+/** Log what holds, but should be known: LimitRequestLine too small for GET, legacy algorithms, open
+ *  endpoints, values of a registry export that are not carried over. */
+void scep_notices(server_rec *main_server, apr_hash_t *endpoints, apr_pool_t *p);
 
 /* ---- scep-ca, the parent's side (mod_scep_ca.c) ---- */
 

@@ -99,6 +99,16 @@ void scep_log_unminted(request_rec *r, const char *endpoint, const scep_wire_min
                       r->user, endpoint);
 }
 
+/* NDES shows its 500 and no more. Who may see the page may see the password, so may know why it
+ * is not there; SCEPPasswordLength was changed, mostly. */
+static int no_single_password(request_rec *r, const char *detail)
+{
+    if (scep_bound_is_wanted(r) || scep_json_is_wanted(r))
+        return scep_json_error(r, HTTP_INTERNAL_SERVER_ERROR, detail);
+    return scep_send(r, HTTP_INTERNAL_SERVER_ERROR, "text/plain",
+                     scep_bytes_of(apr_pstrcat(r->pool, detail, "\n", NULL)));
+}
+
 int scep_no_challenge(request_rec *r, const scep_err *err)
 {
     int status = scep_code_describe(err->code)->http_status;
@@ -107,5 +117,7 @@ int scep_no_challenge(request_rec *r, const scep_err *err)
                   "SCEP0075: %sno challenge was made for user %s: %s; see that scep-ca runs and "
                   "what it says",
                   scep_event(r, err->code), r->user, err->detail);
+    if (err->code == SCEP_SINGLE_PASSWORD)
+        return no_single_password(r, err->detail);
     return status == HTTP_INTERNAL_SERVER_ERROR ? status : scep_try_later(r);
 }

@@ -266,6 +266,7 @@ const scep_err *office_open(office *o, apr_pool_t *p)
     SCEP_TRY(store_open(&o->store, o->conf->store, p));
     for (int i = 0; i < o->authorities->nelts; i++)
         SCEP_TRY(ra_keep(o, APR_ARRAY_IDX(o->authorities, i, office_authority *), p));
+    office_singles_judge(o, p);
     return NULL;
 }
 

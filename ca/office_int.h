@@ -104,6 +104,9 @@ SCEP_MUST const scep_err *office_module_mint(scep_wire_minted *out, const office
                                              const char *template_name, const scep_wire_mint *in,
                                              apr_pool_t *p);
 
+/** At the start, in the log: whose single password the challenge page would not show. */
+void office_singles_judge(const office *o, apr_pool_t *p);
+
 /** What an operator typed, for a line of the log and for the store. */
 const char *office_typed(const char *text, apr_pool_t *p);
 

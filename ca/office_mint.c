@@ -113,6 +113,29 @@ static const scep_err *mint_single(scep_wire_minted *out, const minting *m, long
     return NULL;
 }
 
+static bool has_single(const office_endpoint *e)
+{
+    return !e->module && scep_settings_flag(&e->settings, SCEP_SET_UseSinglePassword);
+}
+
+/* Said now, as the page may not be visited for months: whoever raised SCEPPasswordLength believes
+ * that the short password is gone. */
+void office_singles_judge(const office *o, apr_pool_t *p)
+{
+    for (int i = 0; i < o->endpoints->nelts; i++) {
+        const office_endpoint *e = APR_ARRAY_IDX(o->endpoints, i, office_endpoint *);
+        const scep_err *err = NULL;
+
+        if (has_single(e))
+            err = single_password_fits(o->store, o->key, e->name,
+                                       scep_settings_number(&e->settings, SCEP_SET_PasswordLength),
+                                       p);
+        if (err)
+            log_err(LOG_LEVEL_WARN, "SCEP0297", "NDES-49 the challenge page will show an error",
+                    err);
+    }
+}
+
 static const scep_err *mint_one(scep_wire_minted *out, const minting *m)
 {
     const scep_settings *s = &m->e->settings;

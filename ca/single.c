@@ -62,7 +62,8 @@ static const scep_err *single_open(const char **out, const store_single *s, cons
     if (text.len != 2 * (size_t)length)
         return scep_fail(p, SINGLE_PASSWORD,
                          "the single password of endpoint %s has %d bytes and not the %ld of "
-                         "SCEPPasswordLength: " REMEDY,
+                         "SCEPPasswordLength, so it is not shown any more, while devices that "
+                         "have it still enrol: " REMEDY,
                          s->endpoint, (int)(text.len / 2), length, s->endpoint);
     copy = (char *)scep_secret(p, text.len + 1);
     memcpy(copy, text.data, text.len);
@@ -84,6 +85,16 @@ const scep_err *single_password(const char **out, store *s, const store_key *key
     if (!j.found)
         return scep_fail(p, UNAVAILABLE, "another node removed the single password");
     return single_open(out, j.found, key, length, p);
+}
+
+const scep_err *single_password_fits(store *s, const store_key *key, const char *endpoint,
+                                     long length, apr_pool_t *p)
+{
+    single_job j = { .made.endpoint = endpoint };
+    const char *text;
+
+    SCEP_TRY(store_run(s, single_in_store, &j, p));
+    return j.found ? single_open(&text, j.found, key, length, p) : NULL;
 }
 
 const scep_err *single_password_check(store_tx *tx, const char *endpoint, const char *hash,

@@ -38,8 +38,8 @@ static const struct {
     { "EncryptedPassword",
       "it is encrypted for the Windows machine alone; with UseSinglePassword 1 the challenge page "
       "shows the new single password, which goes to the devices" },
-    { "Modules", "a policy module of Windows does not run here; what replaces it is configured by "
-                 "hand" },
+    { "Modules", "a policy module of Windows does not run here; SCEPPolicyModule names a program or "
+                 "a service in its place" },
 };
 
 static const char no_setting[] = "there is no such setting";

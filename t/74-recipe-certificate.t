@@ -18,6 +18,8 @@ my ($dir, $work) = ($s->dir, $s->work('tls'));
 mkdir $work;
 run(['cp', "$dir/tls-ca.pem", "$dir/tls-ca.key", $work]);
 tls_certificate($work, $_, "/O=Example/CN=$_", 'client') for qw(mdm lost other);
+# One value that reads like two: OpenSSL 3 writes O=Example\/CN=mdm.
+tls_certificate($work, 'slash', '/O=Example\/CN=mdm', 'client');
 # Signed by itself, with the name that may.
 SCEPAuthority::openssl(qw(req -x509 -newkey rsa:2048 -nodes -keyout), "$work/false.key", '-subj', '/O=Example/CN=mdm',
     '-days', 3, '-out', "$work/false.pem");
@@ -42,6 +44,7 @@ no_challenge(page($s, host => 'admin.test', user => '/O=Example/CN=mdm:password'
 no_challenge(with('lost'), 0, 'nor with a revoked certificate');
 no_challenge(with('false'), 0, 'nor with one of the right name by another CA');
 no_challenge(with('other'), 401, 'a certificate that is not in the file gets no challenge');
+no_challenge(with('slash'), 401, 'nor one whose only value looks like the two in the file');
 no_challenge(
     page($s, host => 'admin.test', user => '/O=Example/CN=mdm:password',
         curl => ['--cert', "$work/other.pem", '--key', "$work/other.key"]),
@@ -53,7 +56,10 @@ for my $user ('admin:wrong', '/O=Example/CN=mdm:password') {
 my $page = with('mdm');
 audited($s, $page, '/O=Example/CN=mdm', '127.0.0.1', 'the one in the file gets it');
 issued($s->enrol(challenge => $page->{challenge}, subject => 'CN=recipe'), 'a device enrols with it at the other name');
-$s->expect_log('AH01618: user /O=Example/CN=other not found', 'AH02032: Hostname scep.test provided via SNI');
+$s->expect_log(
+    'AH01618: user /O=Example/CN=other not found',
+    'AH01618: user /O=Example\S+CN=mdm not found',
+    'AH02032: Hostname scep.test provided via SNI');
 $s->allow_log('AH02276: Certificate Verification: Error', 'AH02039: Certificate Verification: Error', 'AH02036',
     'Encountered FakeBasicAuth spoof');
 
