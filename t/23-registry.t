@@ -1,5 +1,5 @@
 # A registry export of NDES: each value of it has its effect on a running server.
-# ndes.md 1; scep.md Q-29, Q-68, R-040, R-108.
+# ndes.md 1; scep.md Q-68, R-040, R-108, R-112, R-114, R-117.
 use SCEPTest;
 use SCEPAuthority;
 use Encode ();
@@ -148,6 +148,7 @@ for my $usage (sort keys %picks) {
 }
 failed(enrol('whole', challenge => undef), 2, 'EnforcePassword 1: no challenge, no certificate');
 issued(enrol('open', challenge => undef), 'EnforcePassword 0: everybody who comes enrols');
+issued(enrol('open', challenge => 'nobody asked'), 'Q-68: EnforcePassword 0: a challenge that comes along is ignored');
 ok($s->logs('SCEP0043: endpoint .open\S* SCEPEnforcePassword is off \(\S+open\.reg:\d+\): '),
     'and the start says so, with the line of the export');
 

@@ -226,11 +226,30 @@ like(text_of(fetch(page => 'shut'), 'utf-16le+bom'),
 # ---- a single password that does not fit what is configured: NDES answers 500 and logs event 49
 
 $s->{hosts} =~ s/^(SCEPUseSinglePassword on)$/$1\nSCEPPasswordLength 16/m or die "no line of the single password\n";
-$s->expect_log('SCEP0075: NDES-49 SINGLE_PASSWORD: ');
+$s->expect_log('SCEP0075: NDES-49 SINGLE_PASSWORD: ', 'SCEP0297: NDES-49 ');
+my $kept = fleet(fetch(page => 'single')->{body});
 $s->graceful;
 ok(wait_for(sub { fetch(page => 'single')->{status} == 500 }, slow(20)), 'with another SCEPPasswordLength the answer is 500');
-is(fetch(page => 'single', headers => ['Accept: application/json'])->{status}, 500, 'as it is for JSON');
+my $remedy = qr/ 8 bytes and not the 16 of SCEPPasswordLength\b.*: scepctl revoke-challenge --endpoint single\.test --single /;
+my $wrong = fetch(page => 'single');
+like($wrong->{body}, $remedy, 'which says why, and what to do');
+like($wrong->{header}{'content-type'} // '', qr{^text/plain}, 'as plain text');
+like($wrong->{header}{'cache-control'} // '', qr/no-store/, 'that is not to be stored');
+is($_->[1]->($wrong->{body}) // '', '', "$_->[0] finds no password in it") for grep { $_->[0] !~ /^Fortinet/ } @clients;
+$wrong = fetch(page => 'single', headers => ['Accept: application/json']);
+is($wrong->{status}, 500, 'it is 500 for JSON, too');
+like((eval { JSON::PP::decode_json($wrong->{body}) } // {})->{error} // $wrong->{body}, $remedy, 'with the reason');
 is(fetch(page => 'once')->{status}, 200, 'another endpoint goes on');
+ok($s->logs("SCEP0297: .*$remedy"), 'the start named the password that does not fit, before anybody visited the page');
+issued($s->enrol(at => $s->place('single'), challenge => $kept, subject => 'CN=kept'),
+    'a device that was given it still enrols');
+$s->scepctl_must('revoke-challenge', '--single', '--endpoint', 'single.test');
+failed($s->enrol(at => $s->place('single'), challenge => $kept, subject => 'CN=late'), 2, 'until it is revoked',
+    qr/challenge password not valid/);
+my $longer = fleet(fetch(page => 'single')->{body});
+like($longer // '', qr/^[0-9A-F]{32}$/, 'then the page makes one of the new length');
+issued($s->enrol(at => $s->place('single'), challenge => $longer, subject => 'CN=longer'), 'that is good');
+is_deeply([$s->files_with($kept, $longer)], [], 'S-28: neither can be read in any file');
 
 $s->finish;
 done_testing();

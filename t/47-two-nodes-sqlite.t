@@ -1,9 +1,11 @@
-# Two nodes on one SQLite file never honour a challenge twice, and share one PasswordMax.
+# Two nodes on one SQLite file never honour a challenge twice, and share one PasswordMax and one
+# single password.
 use SCEPTest;
 use SCEPCluster;
 
 my $cluster = SCEPCluster->up;
 $cluster->judge_race(clients => 8, each => SCEPServer::is_sanitized() ? 50 : 500);
 $cluster->judge_full;
+$cluster->judge_single;
 $cluster->finish;
 done_testing();

@@ -1,5 +1,5 @@
 # Two nodes that share a PostgreSQL database never honour a challenge twice, and share one
-# PasswordMax.
+# PasswordMax and one single password.
 use SCEPTest;
 use SCEPCluster;
 
@@ -8,5 +8,6 @@ my $cluster = SCEPCluster->up(postgresql => SCEPPostgreSQL->up);
 $cluster->judge_race(clients => 8, each => SCEPServer::is_sanitized() ? 50 : 500);
 $cluster->judge_stopped;
 $cluster->judge_full;
+$cluster->judge_single;
 $cluster->finish;
 done_testing();

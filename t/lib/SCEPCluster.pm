@@ -16,18 +16,19 @@ use Time::HiRes qw(time);
 
 # ---- the nodes
 
-# One for load, with room for all of it; one with NDES's own limit.
+# One for load, with room for all of it; one with NDES's own limit; and those with a single password.
+my @single = map { "single$_" } 0 .. 24;
 my $hosts = join '', map {
     my ($port, $name, $more) = @$_;
     "<VirtualHost 127.0.0.1:\@PORT$port\@>\nServerName $name.test\nSCEPEngine on\nSCEPFailedMax 1000000\n"
         . "SCEPMintMax 1000000\n$more" . SCEPServer::guard('/certsrv/mscep_admin') . "</VirtualHost>\n"
-} [1, 'scep', "SCEPPasswordMax 100000\n"], [2, 'small', ''];
+} [1, 'scep', "SCEPPasswordMax 100000\n"], [2, 'small', ''], map { [3, $_, "SCEPUseSinglePassword on\n"] } @single;
 
 # Both running. postgresql: a SCEPPostgreSQL; without it they share a SQLite file.
 sub up {
     my ($class, %o) = @_;
     my $self = bless {%o}, $class;
-    $self->{nodes} = [map { SCEPTest->ready(ports => 2, hosts => $hosts, ca => 'p256') } 1, 2];
+    $self->{nodes} = [map { SCEPTest->ready(ports => 3, hosts => $hosts, ca => 'p256') } 1, 2];
     my ($first, $second) = $self->nodes;
     # the losers of each pair, and an endpoint that is full
     $_->expect_log('SCEP0026: NDES-29 CHALLENGE: ', 'SCEP0073: .*small\.test') for $self->nodes;
@@ -56,6 +57,7 @@ sub share {
     return;
 }
 
+sub at_single { my ($node, $name) = @_; return (port => $node->port(2), host => "$name.test") }
 sub at_small { my ($node) = @_; return (port => $node->port(1), host => 'small.test') }
 
 # Rows of the common database.
@@ -155,19 +157,30 @@ sub client {
     return;
 }
 
-# Two requests, one to each node: all but the last byte of both, then the last bytes.
+# Two requests, one to each node, at once.
 sub both {
     my ($self, @requests) = @_;
     my @nodes = $self->nodes;
-    my @bytes = map { $nodes[$_]->request_bytes($requests[$_]) } 0, 1;
+    return $self->answers($self->at_once(map { [$nodes[$_], $nodes[$_]->request_bytes($requests[$_])] } 0, 1));
+}
+
+# Requests, each [node, bytes, port]: all but the last byte of them, then the last bytes. The sockets.
+sub at_once {
+    my ($self, @requests) = @_;
     local $SIG{PIPE} = 'IGNORE';
     my @sockets = map {
-        IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $_->port, Timeout => slow(10))
+        my ($node, undef, $port) = @$_;
+        IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port // $node->port, Timeout => slow(10))
             or die "a node is not there: $!\n"
-    } @nodes;
-    $sockets[$_]->autoflush(1) for 0, 1;
-    print { $sockets[$_] } substr $bytes[$_], 0, -1 for 0, 1;
-    print { $sockets[$_] } substr $bytes[$_], -1 for 0, 1;
+    } @requests;
+    $sockets[$_]->autoflush(1) for 0 .. $#sockets;
+    print { $sockets[$_] } substr $requests[$_][1], 0, -1 for 0 .. $#sockets;
+    print { $sockets[$_] } substr $requests[$_][1], -1 for 0 .. $#sockets;
+    return @sockets;
+}
+
+sub answers {
+    my ($self, @sockets) = @_;
     return map {
         local $/;
         my $socket = $_;
@@ -176,7 +189,7 @@ sub both {
         alarm slow(60);
         my $raw = readline $socket;
         alarm 0;
-        $nodes[0]->parse($raw // '')
+        $self->{nodes}[0]->parse($raw // '')
     } @sockets;
 }
 
@@ -361,6 +374,96 @@ sub judge_mints_at_once {
         or diag(join ' ', map { length } @got);
     is($self->unused('small.test'), 5, 'nor does the counter pass it');
     push @{ $self->{minted} }, @got;
+    return;
+}
+
+# Several who ask at both nodes at once where there is no single password yet get the same one, which
+# is good at both and stays.
+sub judge_single {
+    my ($self) = @_;
+    my @nodes = $self->nodes;
+    my ($locked, @raced) = @single;
+    my %password;
+    for my $name (@raced) {
+        my @given = passwords($self->answers($self->ask_for_single($name)));
+        $password{$name} = $given[0] if same($name, @given);
+    }
+    $password{$locked} = $self->single_behind_lock($locked) if $self->{postgresql};
+    delete $password{$locked} if !defined $password{$locked};
+    my @names = sort keys %password;
+    my %distinct = map { $_ => 1 } values %password;
+    is(scalar keys %distinct, scalar @names, 'no two endpoints have the same single password');
+    push @{ $self->{minted} }, values %password;
+
+    my @enrolling = @names > 2 ? @names[0, 1] : @names;
+    $self->enrols_with_single("$_ at once", $_, $password{$_}) for @enrolling;
+    is_deeply([$nodes[0]->stop], [], 'the first node stops');
+    my $why = $nodes[0]->start;
+    is($why, undef, 'and starts') or BAIL_OUT("a node is not up again: $why");
+    my @changed = grep {
+        my $name = $_;
+        grep { $_ ne $password{$name} } passwords($self->answers($self->ask_for_single($name)))
+    } @names;
+    is_deeply(\@changed, [], 'then both nodes show what they showed before, at each endpoint');
+    $self->enrols_with_single("$_ after a restart", $_, $password{$_}) for @enrolling;
+    is($self->number('(SELECT count(*) FROM scep_single_password)'), scalar @names, 'the database has one for each endpoint');
+    is_deeply([map { $_->files_with(values %password) } @nodes], [], 'S-28: a single password stands in no file');
+    return;
+}
+
+# Two ask at each node.
+sub ask_for_single {
+    my ($self, $name) = @_;
+    return $self->at_once(
+        map { [$_, $_->request_text('GET', '/certsrv/mscep_admin/', user => $_->credentials, at_single($_, $name)), $_->port(2)] }
+            ($self->nodes) x 2);
+}
+
+# Of pages; where there is none, what came instead.
+sub passwords {
+    my (@answers) = @_;
+    return map {
+        my $text = $_->{status} == 200 ? SCEPClient->decode_page($_->{body}) : '';
+        $text =~ /password is: <B> (\S*)/ ? $1 : "$_->{status} $_->{reason}"
+    } @answers;
+}
+
+sub same {
+    my ($name, @given) = @_;
+    my %given = map { $_ => 1 } @given;
+    my $same = @given == 4 && keys %given == 1 && $given[0] =~ /^[0-9A-F]{16}$/;
+    ok($same, "$name: all who ask first, at both nodes at once, get one password")
+        or diag(scalar(keys %given) . ' different ones: ' . join ' | ', map { tr/0-9A-F//c ? $_ : 'a password' } @given);
+    return $same;
+}
+
+# PostgreSQL only, whose lock on the nodes is fair: both wait for it before they look, so each looks
+# before the other writes.
+sub single_behind_lock {
+    my ($self, $name) = @_;
+    my $pg    = $self->{postgresql};
+    my $lock  = $pg->open_session;
+    my $locks = sub { $pg->psql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND $_[0]") };
+    print $lock "BEGIN; SELECT pg_advisory_xact_lock(1935893872);\n";
+    ok(wait_for(sub { $locks->('granted') == 1 }, slow(10)), 'no node can look into the database');
+    my @sockets = $self->ask_for_single($name);
+    ok(wait_for(sub { $locks->('NOT granted') == 2 }, slow(4)), 'both are about to look for a single password');
+    close $lock;
+    my @given = passwords($self->answers(@sockets));
+    return same("$name, held up", @given) ? $given[0] : undef;
+}
+
+sub enrols_with_single {
+    my ($self, $name, $endpoint, $password) = @_;
+    my $number = 0;
+    for my $node ($self->nodes) {
+        $number++;
+        my $key   = $node->work('race.key');
+        my $reply = $node->enrol(
+            (-e $key ? (key => $key) : ()), subject => "CN=$name $number", challenge => $password,
+            at => { at_single($node, $endpoint) });
+        issued($reply, "$name: the password enrols at node $number");
+    }
     return;
 }
 

@@ -1,4 +1,5 @@
 /* Who gets a challenge, the single password, and what is out and taken back. */
+#include "office_int.h"
 #include "office_room.h"
 #include "suite.h"
 
@@ -165,6 +166,14 @@ START_TEST(a_single_password_is_not_reserved_by_one_device)
 }
 END_TEST
 
+static const scep_err *take_back(const char *id, const char *endpoint)
+{
+    const scep_wire_revoke_challenge in = { id, endpoint, "root for eve" };
+    scep_wire_done done = { 0 };
+
+    return office_revoke_challenge(&done, o, &in, p);
+}
+
 static void use_single(const char *endpoint, const char *flag)
 {
     assert_ok(scep_settings_set(&office_endpoint_find(o, endpoint)->settings,
@@ -188,6 +197,24 @@ START_TEST(what_was_out_before_stays_good_and_one_time)
 }
 END_TEST
 
+START_TEST(switched_off_and_on_the_single_password_is_the_same_unless_it_was_revoked)
+{
+    const char *first = mint("single", "admin"), *second;
+
+    use_single("single", "off");
+    use_single("single", "on");
+    assert_issued(enrol("single", "1", first));
+    ck_assert_str_eq(mint("single", "admin"), first);
+    use_single("single", "off");
+    assert_ok(take_back("", "single"));
+    use_single("single", "on");
+    assert_no_good(enrol("single", "2", first));
+    second = mint("single", "admin");
+    ck_assert_str_ne(second, first);
+    assert_issued(enrol("single", "3", second));
+}
+END_TEST
+
 START_TEST(a_single_password_cannot_be_bound)
 {
     scep_wire_mint in = { .endpoint = "single", .user = "admin", .peer = "192.0.2.1" };
@@ -201,6 +228,12 @@ START_TEST(a_single_password_cannot_be_bound)
     ck_assert(logged("turn SCEPUseSinglePassword off"));
 }
 END_TEST
+
+static void set_length(const char *bytes)
+{
+    assert_ok(scep_settings_set(&office_endpoint_find(o, "single")->settings,
+                                SCEP_SET_PasswordLength, bytes, p));
+}
 
 static void assert_says_how(const scep_err *err)
 {
@@ -220,10 +253,52 @@ START_TEST(one_that_cannot_be_opened_or_is_too_short_is_an_error_that_says_what_
     o->key = &another;
     assert_says_how(ask(&out, "single", "admin", ""));
     o->key = key;
-    assert_ok(scep_settings_set(&office_endpoint_find(o, "single")->settings,
-                                SCEP_SET_PasswordLength, "16", p));
+    set_length("16");
     assert_says_how(ask(&out, "single", "admin", ""));
     ck_assert_ptr_null(out.challenge);
+}
+END_TEST
+
+static int warnings(void)
+{
+    int n = 0;
+
+    office_singles_judge(o, p);
+    for (const char *at = office_room_log(p); (at = strstr(at, "SCEP0297: ")); at++)
+        n++;
+    return n;
+}
+
+START_TEST(the_start_names_a_single_password_that_does_not_fit_and_it_enrols_until_it_is_revoked)
+{
+    store_key *key = o->key, another = *key;
+    const char *kept;
+
+    set_length("16");
+    ck_assert_int_eq(warnings(), 0); /* there is none yet */
+    set_length("8");
+    kept = mint("single", "admin");
+    ck_assert_int_eq(warnings(), 0);
+    set_length("16");
+    ck_assert_int_eq(warnings(), 1);
+    ck_assert(logged("NDES-49"));
+    ck_assert(logged("8 bytes and not the 16 of SCEPPasswordLength"));
+    ck_assert(logged("scepctl revoke-challenge --endpoint single --single"));
+    ck_assert(!logged(kept));
+    assert_issued(enrol("single", "1", kept));
+    use_single("single", "off");
+    ck_assert_int_eq(warnings(), 1); /* it is good for nobody */
+    use_single("single", "on");
+    o->key = &another;
+    another.bytes[0] ^= 1;
+    ck_assert_int_eq(warnings(), 2);
+    ck_assert(logged("cannot be decrypted"));
+    o->key = key;
+    assert_ok(take_back("", "single"));
+    ck_assert_int_eq(warnings(), 2);
+    assert_no_good(enrol("single", "2", kept));
+    ck_assert_uint_eq(strlen(mint("single", "admin")), 32);
+    ck_assert_int_eq(warnings(), 2);
 }
 END_TEST
 
@@ -315,14 +390,6 @@ END_TEST
 
 /* ---- taken back ---- */
 
-static const scep_err *take_back(const char *id, const char *endpoint)
-{
-    const scep_wire_revoke_challenge in = { id, endpoint, "root for eve" };
-    scep_wire_done done = { 0 };
-
-    return office_revoke_challenge(&done, o, &in, p);
-}
-
 START_TEST(a_revoked_challenge_is_no_good_and_gives_its_place_back)
 {
     const char *first = mint("Other.Example", "admin"), *id;
@@ -384,6 +451,11 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, S_28_a_single_password_is_in_no_log);
     tcase_add_test(cases, a_single_password_is_not_reserved_by_one_device);
     tcase_add_test(cases, what_was_out_before_stays_good_and_one_time);
+    tcase_add_test(cases,
+                   switched_off_and_on_the_single_password_is_the_same_unless_it_was_revoked);
+    tcase_add_test(
+        cases,
+        the_start_names_a_single_password_that_does_not_fit_and_it_enrols_until_it_is_revoked);
     tcase_add_test(cases, a_single_password_cannot_be_bound);
     tcase_add_test(cases,
                    one_that_cannot_be_opened_or_is_too_short_is_an_error_that_says_what_to_do);
