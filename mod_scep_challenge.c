@@ -90,7 +90,7 @@ void scep_log_unminted(request_rec *r, const char *endpoint, const scep_wire_min
     if (minted->outcome == SCEP_MINT_NOT_PERMITTED)
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
                       "SCEP0074: NDES-6 no challenge for user %s: not permitted to enroll at "
-                      "endpoint '%s'; permit it on the template or in the authority's policy",
+                      "endpoint '%s': permit it on the template, unless the policy module said no",
                       r->user, endpoint);
     if (minted->outcome == SCEP_MINT_TOO_OFTEN)
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,

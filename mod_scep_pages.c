@@ -6,6 +6,7 @@
 
 #include <apr_strings.h>
 #include <string.h>
+#include <strings.h>
 
 /* ---- the information page ---- */
 
@@ -164,6 +165,15 @@ static int mint(request_rec *r)
                 : send_answer(r, &minted, &of_ca);
 }
 
+/* Whoever asks like this counts on a policy module; a challenge that nobody reads would fill the
+ * cache. */
+static bool is_for_a_module(request_rec *r)
+{
+    const char *operation = scep_query_get(r->args, "operation", r->pool);
+
+    return operation && !strncasecmp(operation, "NDES", 4);
+}
+
 int scep_page_admin(request_rec *r)
 {
     int status;
@@ -172,6 +182,13 @@ int scep_page_admin(request_rec *r)
     status = scep_may_ask(r);
     if (status != OK)
         return status;
+    if (is_for_a_module(r)) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "SCEP0091: an operation of policy modules was asked for by user %s at "
+                      "endpoint '%s', which has none: see SCEPPolicyModule",
+                      r->user, scep_request_endpoint(r));
+        return HTTP_NOT_FOUND;
+    }
     if (r->header_only) {
         static const scep_bytes nothing;
 

@@ -19,8 +19,8 @@ static const struct {
     [SCEP_UNREADABLE] = { "SCEP0025", "if it does not decrypt, let the client fetch the CA "
                                       "certificates again (GetCACert); "
                                       "otherwise its PKCS #10 is at fault" },
-    [SCEP_CHALLENGE] = { "SCEP0026", "fetch a new challenge from the challenge page" },
-    [SCEP_CHALLENGE_ABSENT] = { "SCEP0027", "give the client a challenge from the challenge page" },
+    [SCEP_CHALLENGE] = { "SCEP0026", "let the client have a new challenge" },
+    [SCEP_CHALLENGE_ABSENT] = { "SCEP0027", "let the client have a challenge" },
     [SCEP_BAD_SUBJECT] = { "SCEP0028", "correct the names that the client asks for" },
     [SCEP_REFUSED] = { "SCEP0029", "see scep-ca's line on this transaction" },
     [SCEP_BAD_TIME] = { "SCEP0033", "set the client's clock, or raise SCEPSigningTime" },

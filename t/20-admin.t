@@ -60,7 +60,8 @@ $s->expect_log(
     'SCEP0007: method DELETE',
     'AH01617: user admin: authentication failure', 'SCEP0071: NDES-6 nobody was authenticated',
     'SCEP0072: no challenge for a page that was fetched ahead',
-    'SCEP0073: no challenge .* SCEPPasswordMax');
+    'SCEP0073: no challenge .* SCEPPasswordMax',
+    'SCEP0091: an operation of policy modules was asked for by user admin');
 
 # Challenges that this server has given out, by its own counter.
 sub minted { return scalar $s->query("SELECT 1 FROM scep_challenge") }
@@ -160,6 +161,8 @@ for my $headers (
     my $got = $s->get($admin, user => $s->credentials, headers => $headers);
     unlike($got->{body}, qr/p\0a\0s\0s\0w\0o\0r\0d\0 \0i\0s\0:\0 \0<\0B\0/, "@$headers shows no challenge");
 }
+is($s->get("$admin?operation=$_", user => $s->credentials)->{status}, 404, "there is no policy module to ask: $_")
+    for qw(NDESGenerateChallenge NDESGetCACertThumbprint);
 is(minted(), $before, 'and nothing of that mints');
 like($s->mint(headers => ["Sec-Fetch-Site: $_"]), qr/^[0-9A-F]{16}$/, "Sec-Fetch-Site: $_ mints")
     for qw(same-origin none);

@@ -2,8 +2,30 @@
 use SCEPTest;
 use Digest::SHA ();
 use MIME::Base64 ();
+use SCEPAuthority;
 
-my $s = SCEPTest->up;
+# On a second port, and by https on a third, an issuing CA below a root serves with an RA that others made.
+my $tls = -e "$ENV{HTTPD_MODULES}/mod_ssl.so";
+BAIL_OUT('mod_ssl is missing, and CI=true allows no test to be left out') if !$tls && ($ENV{CI} // '') eq 'true';
+sub host {
+    my ($port, $name, $more) = @_;
+    return "<VirtualHost 127.0.0.1:\@PORT$port\@>\nServerName $name.test\nSCEPEngine on\nSCEPAuthority inter\n"
+        . ($more // '') . SCEPServer::guard('/certsrv/mscep_admin') . "</VirtualHost>\n";
+}
+my $s = SCEPTest->ready(
+    ports   => 3,
+    modules => [$tls ? 'ssl' : ()],
+    server  => host(2, 'inter') . ($tls ? host(3, 'tls', <<'END') : ''));
+SSLEngine on
+SSLCertificateFile @DIR@/web.pem
+SSLCertificateKeyFile @DIR@/web.key
+END
+my $inter = SCEPAuthority::make($s, 'inter');
+SCEPAuthority::openssl(qw(req -x509 -newkey rsa:2048 -nodes -subj /CN=web -days 3 -addext subjectAltName=IP:127.0.0.1),
+    '-keyout', $s->dir . '/web.key', '-out', $s->dir . '/web.pem');
+my $unready = $s->start;
+BAIL_OUT("httpd is not up: $unready") if defined $unready;
+$s->allow_log('ssl:warn');
 my $work = $s->work('profiles');
 mkdir $work, 0700;
 
@@ -255,6 +277,8 @@ for my $case (
     ['a challenge with a NUL', 1, qr/one line/, 'apple', @to, @ca, '--challenge-file', "$work/nul"],
     ['a challenge that is not there', 1, qr/No such file/, 'apple', @to, @ca, '--challenge-file', "$work/none"],
     ['a CA that is not there', 1, qr{none\.pem}, 'apple', @to, '--ca', "$work/none.pem"],
+    ['a CA without its root for certmonger', 1, qr/up to the self-signed/, 'certmonger', @to,
+        '--ca', "$inter/issuing.pem"],
     ['an authority that is not there', 1, qr/no \[authority other\]/, 'apple', @to,
         '--conf', $s->ca_conf, '--authority', 'other'])
 {
@@ -282,6 +306,13 @@ sub subject_of {
     my ($file) = @_;
     my $got = run(['openssl', 'x509', '-in', $file, '-noout', '-subject', '-nameopt', 'RFC2253,-esc_2253,sep_comma_plus']);
     return $got->{output} =~ s/^subject=//r =~ s/\s+\z//r;
+}
+
+# The certificate of a device: by the same CA as the RA's, and good for encryption.
+sub device {
+    my $reply = $s->enrol(subject => 'CN=device');
+    issued($reply, 'a device has a certificate');
+    return $reply->{certificate};
 }
 
 # ---- strongswan: what is printed is run
@@ -316,9 +347,25 @@ SKIP: {
     ok($ran->{status} && $ran->{output} =~ /another fingerprint/ && !-e "$home/scep/key.pem",
         'where the CA has another fingerprint it stops before it asks for anything')
         or diag($ran->{output});
+
+    # Of the right CA, and good for encryption, but anybody's.
+    $home = "$work/strongswan-device";
+    mkdir $_, 0700 for $home, "$home/bin";
+    spew("$home/bin/pki", '#!/bin/sh' . "\n[ \"\$1\" = --scepca ] || exec " . have('pki') . " \"\$@\"\n"
+        . "cp '" . $s->ca_cert . "' ca.pem && cp '" . device() . "' ra.pem\n", 0700);
+    spew("$home/enrol", printed('strongswan', '--subject', 'CN=moon', '--challenge-file', "$work/challenge"), 0600);
+    $ran = run(['sh', "$home/enrol"], chdir => $home, env => { PATH => "$home/bin:$ENV{PATH}" }, timeout => slow(60));
+    ok($ran->{status} && $ran->{output} =~ /is no RA certificate/ && !-e "$home/scep/key.pem",
+        'nor does it encrypt to a certificate of a device') or diag($ran->{output});
 }
 
 # ---- certmonger: the same, its daemon on a bus of its own
+
+sub list_of {
+    my ($name, @files) = @_;
+    SCEPAuthority::openssl(qw(crl2pkcs7 -nocrl -outform DER -out), "$work/$name.p7", map { ('-certfile', $_) } @files);
+    return "$work/$name.p7";
+}
 
 SKIP: {
     my @missing = grep { !have($_) } qw(getcert certmonger-session dbus-run-session curl);
@@ -327,17 +374,62 @@ SKIP: {
         skip("@missing: not installed", 1);
     }
     my $home = "$work/certmonger";
-    mkdir $_, 0700 for $home, "$home/bin", "$home/keys", "$home/other";
+    mkdir $_, 0700 for $home, map { "$home/$_" } qw(bin keys inter tls other foreign);
     # The session's bus in place of the system's is all that differs from what an administrator does.
     my $getcert = have('getcert');
     spew("$home/bin/getcert", "#!/bin/sh\nverb=\$1\nshift\nexec $getcert \"\$verb\" -s \"\$@\"\n", 0700);
+    # Gives the file of INSTEAD in place of what the server would give.
+    spew("$home/bin/curl", "#!/bin/sh\n[ -n \"\${INSTEAD-}\" ] || exec " . have('curl') . " \"\$@\"\n"
+        . "for last; do :; done\ncp \"\$INSTEAD\" \"\$last\"\n", 0700);
+    my %env = (HOME => $home, XDG_RUNTIME_DIR => $home, XDG_CONFIG_HOME => "$home/.config",
+        PATH => "$home/bin:$ENV{PATH}");
+
+    my $ca_dir  = $s->dir . '/ca';
+    my $right   = list_of('right', "$ca_dir/ra-sign.pem", "$ca_dir/ra-decrypt.pem", $s->ca_cert);
+    my $foreign = SCEPTest->up;
+    my $false   = $foreign->dir . '/ca';
+
+    # Nothing but an RA of this CA is taken from the network.
+    spew("$home/first", printed('certmonger', '--challenge-file', "$work/challenge"), 0600);
+    my $byo = $inter . '/ra-decrypt.pem';
+    my $unknown = profile(['certmonger', @to, '--ca', "$inter/chain.pem", '--challenge-file', "$work/challenge"]);
+    spew("$home/unknown", $unknown->{output}, 0600);
+    for my $case (
+        ['another CA and its RA', 'first', "$false/ra-sign.pem", "$false/ra-decrypt.pem", "$false/ca.pem"],
+        ['the right CA and the RA of another', 'first', "$false/ra-sign.pem", "$false/ra-decrypt.pem", $s->ca_cert],
+        ['a device in place of the RA', 'first', device(), $s->ca_cert],
+        ['an RA that may only sign', 'first', "$ca_dir/ra-sign.pem", $s->ca_cert],
+        ['no RA', 'first', $s->ca_cert],
+        ['an RA that neither says it is one nor is known', 'unknown', $byo, "$inter/chain.pem"])
+    {
+        my ($name, $file, @certs) = @$case;
+        my $ran = run(['sh', "$home/$file", "$home/other"], env => { %env, INSTEAD => list_of('false', @certs) });
+        ok($ran->{status} && $ran->{output} =~ /no RA certificate of this CA/ && !glob("$home/other/*"),
+            "refused before certmonger knows of it: $name") or diag($ran->{output});
+    }
+    spew("$work/known.pem", slurp("$inter/chain.pem") . slurp($byo));
+    my $known = uc Digest::SHA::sha256_hex(der_of($byo));
+    like(profile(['certmonger', @to, '--ca', "$work/known.pem"])->{output}, qr/ $known /,
+        'an RA in the file of --ca is known');
+
     my $challenge = $s->mint;
     spew("$home/challenge", "$challenge\n", 0600);
     spew("$home/enrol", printed('certmonger', '--subject', $subject, '--challenge-file', "$home/challenge"), 0600);
-    spew("$home/other.sh",
-        profile(['certmonger', @to, '--ca', "$work/root.pem", '--challenge-file', "$work/challenge"])->{output}, 0600);
+    for my $case (['inter', 'http', 1], $tls ? ['tls', 'https', 2] : ()) {
+        my ($name, $scheme, $port) = @$case;
+        my $file = profile(['certmonger', '--url', "$scheme://127.0.0.1:" . $s->port($port) . '/certsrv/mscep/mscep.dll',
+            '--subject', "CN=$name", '--conf', $s->ca_conf, '--authority', 'inter', '--endpoint', "$name.test"]);
+        is($file->{status}, 0, "a profile for $name is printed") or diag($file->{output});
+        spew("$home/enrol-$name", $file->{output}, 0600);
+    }
+    # It passes at the moment of the set-up, and is another server's from then on.
+    my $lost = $foreign->mint;
+    spew("$home/lost", "$lost\n", 0600);
+    spew("$home/foreign.sh", profile(['certmonger', '--url', $foreign->url, '--ca', $s->ca_cert, '--subject', 'CN=lost',
+        '--challenge-file', "$home/lost"])->{output}, 0600);
     spew("$home/session", <<'END', 0700);
 #!/bin/sh
+# $1: certmonger-session, $2: what GetCACert should have given, $3: the web server's certificate or ''
 cd "$HOME" || exit 1
 "$1" -n -d 2 > daemon.log 2>&1 &
 daemon=$!
@@ -348,20 +440,45 @@ until getcert list-cas > cas 2>&1; do
     [ $tries -lt 150 ] || exit 1
     sleep 0.2
 done
-sh enrol keys || { status=$?; getcert list; tail -50 daemon.log; exit $status; }
-! sh other.sh other
+worked() { "$@" || { status=$?; getcert list; tail -50 daemon.log; exit $status; }; }
+worked sh enrol keys
+: > keys/ra.pem
+worked sh enrol keys < /dev/null
+worked sh enrol-inter inter
+if [ -n "$3" ]; then
+    if sh enrol-tls tls; then exit 1; fi
+    [ ! -e tls/ra.pem ] || exit 1
+    # It believes its -R, but when it sends it believes the system alone: so it does not get its way.
+    sh enrol-tls tls "$3"
+fi
+getcert list-cas
+INSTEAD=$2 sh foreign.sh foreign
+getcert list -f "$HOME/foreign/cert.pem"
+[ ! -e foreign/cert.pem ]
 END
-    my $ran = run(['dbus-run-session', '--', "$home/session", have('certmonger-session')],
-        env => { HOME => $home, XDG_RUNTIME_DIR => $home, XDG_CONFIG_HOME => "$home/.config",
-            PATH => "$home/bin:$ENV{PATH}" },
-        timeout => slow(120));
+    my $ran = run(
+        ['dbus-run-session', '--', "$home/session", have('certmonger-session'), $right, $tls ? $s->dir . '/web.pem' : ''],
+        env => \%env, timeout => slow(120));
     is($ran->{status}, 0, 'certmonger enrols with what was printed') or diag($ran->{output});
     is(-e "$home/keys/cert.pem" && subject_of("$home/keys/cert.pem"), "CN=moon,O=Ex & \"Q\" <'b'>, Inc",
         'the certificate has that subject');
-    ok($ran->{output} =~ /another fingerprint/ && !-e "$home/other/key.pem",
-        'where the CA has another fingerprint it stops') or diag($ran->{output});
+    is_deeply([map { -e $_ && der_of($_) } map { "$home/keys/$_.pem" } qw(root ra)],
+        [map { der_of($_) } $s->ca_cert, "$ca_dir/ra-decrypt.pem"],
+        'it trusts the CA, and encrypts to its RA, to the very one when run again');
+    is(-e "$home/inter/cert.pem" && subject_of("$home/inter/cert.pem"), 'CN=inter',
+        'so it does below a root, with an RA that is known from ca.conf');
+    is_deeply([map { -e $_ && der_of($_) } map { "$home/inter/$_.pem" } qw(root chain ra)],
+        [map { der_of($_) } "$inter/root.pem", "$inter/issuing.pem", $byo], 'with the root, the CA below it and that RA');
+    like($ran->{output}, qr{helper-location: \S+ -u https:\S+ .*-R \Q$home\E/tls/web\.pem +-r \Q$home\E/tls/ra\.pem },
+        'an https server is believed by the certificate that is named, and by no other') if $tls;
+    # Encrypted to the RA that it was told of, not to the one that the server has.
+    ok($foreign->logs('SCEP0025: .*does not decrypt'), 'what another server gets from it, it cannot open');
+    ok(!(grep { /verdict=issued/ } $foreign->log_lines) && $ran->{output} =~ /ca-error/,
+        'so the challenge is safe, and certmonger says that there is an error') or diag($ran->{output});
+    $foreign->expect_log('SCEP0025');
+    $foreign->finish;
 }
 
-unlink glob "$work/*/challenge $work/*/enrol $work/*/*/challenge";
+unlink glob "$work/*/challenge $work/*/enrol* $work/*/lost $work/*/*.sh $work/*/*/challenge";
 $s->finish;
 done_testing();

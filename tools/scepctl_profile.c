@@ -10,6 +10,7 @@
 #include <apr_strings.h>
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <string.h>
 #include <strings.h>
@@ -102,12 +103,14 @@ static const scep_err *fetch_challenge(const char **out, scepctl *c, const char 
 
 /* ---- the CA ---- */
 
-static const scep_err *ca_file(const char **out, const words *w, apr_pool_t *p)
+/* @param ra the file of the RA that requests are enveloped to; NULL: not told */
+static const scep_err *ca_file(const char **out, const char **ra, const words *w, apr_pool_t *p)
 {
     conf *c;
     const conf_authority *a;
 
     *out = w->ca;
+    *ra = NULL;
     if (w->ca)
         return NULL;
     SCEP_TRY(conf_load(&c, w->conf ? w->conf : SCEPCTL_CONF, p));
@@ -116,7 +119,13 @@ static const scep_err *ca_file(const char **out, const words *w, apr_pool_t *p)
         return scep_fail(p, CONFIG, "%s has no [authority %s]; name one with --authority", c->path,
                          w->authority ? w->authority : "default");
     *out = a->ca_cert;
+    *ra = a->ra_decrypt_cert;
     return NULL;
+}
+
+static bool is_self_issued(const X509 *cert)
+{
+    return !X509_NAME_cmp(X509_get_subject_name(cert), X509_get_issuer_name(cert));
 }
 
 /* The top of the chain that begins with the first certificate. */
@@ -128,7 +137,7 @@ static X509 *top_of(const STACK_OF(X509) * chain)
     for (int step = 1; step < sk_X509_num(chain); step++) {
         X509 *issuer = NULL;
 
-        if (!X509_NAME_cmp(X509_get_subject_name(top), X509_get_issuer_name(top)))
+        if (is_self_issued(top))
             break;
         for (int i = 0; i < sk_X509_num(chain) && !issuer; i++)
             if (X509_check_issued(sk_X509_value(chain, i), top) == X509_V_OK)
@@ -171,12 +180,61 @@ static const char *name_of(const X509 *cert, apr_pool_t *p)
                                                                          : scep_name_line(name, p);
 }
 
-static const scep_err *read_ca(profile *f, const char *path)
+static const scep_err *pem_of(const char **out, X509 *cert, apr_pool_t *p)
 {
-    STACK_OF(X509) * chain;
+    BIO *memory = scep_BIO(p, BIO_new(BIO_s_mem()));
+    char *text;
+    long len;
+
+    if (!memory || PEM_write_bio_X509(memory, cert) != 1)
+        return scep_fail(p, INTERNAL, "a certificate cannot be written in PEM form");
+    len = BIO_get_mem_data(memory, &text);
+    *out = apr_pstrmemdup(p, text, (apr_size_t)len);
+    return NULL;
+}
+
+/* What a client is to trust, from the file of the CA: the root, the CAs below it, and those that
+ * are none, which are RAs. */
+static const scep_err *read_trusted(profile *f, const STACK_OF(X509) * certs)
+{
+    X509 *top = top_of(certs);
+    scep_bytes digest;
+    const char *pem;
+
+    f->root_pem = NULL;
+    SCEP_TRY(pem_of(&f->issuer_pem, sk_X509_value(certs, 0), f->p));
+    if (is_self_issued(top))
+        SCEP_TRY(pem_of(&f->root_pem, top, f->p));
+    f->below_pem = f->ra_sha256 = "";
+    for (int i = 0; i < sk_X509_num(certs); i++) {
+        X509 *cert = sk_X509_value(certs, i);
+
+        if (cert == top)
+            continue;
+        if (i > 0 && !X509_check_ca(cert)) {
+            SCEP_TRY(digest_of(&digest, cert, "SHA256", f->p));
+            f->ra_sha256 = apr_pstrcat(f->p, f->ra_sha256, scep_hex(f->p, digest), " ", NULL);
+            continue;
+        }
+        SCEP_TRY(pem_of(&pem, cert, f->p));
+        f->below_pem = apr_pstrcat(f->p, f->below_pem, pem, NULL);
+    }
+    return NULL;
+}
+
+/* @param ra as ca_file() gives it */
+static const scep_err *read_ca(profile *f, const char *path, const char *ra)
+{
+    STACK_OF(X509) * chain, *ras;
     scep_bytes sha1, sha256, issuer;
 
     SCEP_TRY(scep_certs_load(&chain, path, f->p));
+    SCEP_TRY(read_trusted(f, chain));
+    if (ra) {
+        SCEP_TRY(scep_certs_load(&ras, ra, f->p));
+        SCEP_TRY(digest_of(&sha256, sk_X509_value(ras, 0), "SHA256", f->p));
+        f->ra_sha256 = apr_pstrcat(f->p, f->ra_sha256, scep_hex(f->p, sha256), " ", NULL);
+    }
     SCEP_TRY(digest_of(&sha1, top_of(chain), "SHA1", f->p));
     SCEP_TRY(digest_of(&sha256, top_of(chain), "SHA256", f->p));
     SCEP_TRY(digest_of(&issuer, sk_X509_value(chain, 0), "SHA1", f->p));
@@ -207,14 +265,14 @@ static const scep_err *make_uuid(const char **out, apr_pool_t *p)
 
 static const scep_err *make(profile *f, scepctl *c, const words *w, const profile_form *form)
 {
-    const char *file;
+    const char *file, *ra;
 
     SCEP_TRY(check_url(w->url, c->p));
     f->subject = apr_array_make(c->p, 1, sizeof(profile_part));
     if (w->subject)
         SCEP_TRY(profile_read_subject(&f->subject, w->subject, c->p));
-    SCEP_TRY(ca_file(&file, w, c->p));
-    SCEP_TRY(read_ca(f, file));
+    SCEP_TRY(ca_file(&file, &ra, w, c->p));
+    SCEP_TRY(read_ca(f, file, ra));
     SCEP_TRY(make_uuid(&f->uuid[0], c->p));
     SCEP_TRY(make_uuid(&f->uuid[1], c->p));
     if (form->check)

@@ -27,9 +27,13 @@ typedef struct profile {
     const char *ca_name;         /* what to call the CA on a screen; never empty */
     const char *root_sha1, *root_sha256, *issuer_sha1; /* fingerprints, upper-case hex */
     const char *root_raw;                              /* SHA-1 of the root, base64 */
-    const char *tag;                                   /* of this CA: 16 hex digits */
-    const char *uuid[2];                               /* fresh ones */
-    const char *name;                                  /* the subject as the client writes it */
+    const char *root_pem;                              /* NULL: what is given ends below the root */
+    const char *issuer_pem;                            /* the issuing CA */
+    const char *below_pem; /* the issuing CA and what is between it and the root; "": it is one */
+    const char *ra_sha256; /* fingerprints of RAs that are known, each with a space behind it */
+    const char *tag;       /* of this CA: 16 hex digits */
+    const char *uuid[2];   /* fresh ones */
+    const char *name;      /* the subject as the client writes it */
     apr_pool_t *p;
 } profile;
 
@@ -46,7 +50,7 @@ SCEP_MUST const scep_err *profile_read_subject(apr_array_header_t **out, const c
 /**
  * Write the subject into @a f->name as a client takes it:
  * strongswan: pki --dn, which knows no quoting; CONFIG where a value cannot be said there;
- * certmonger: getcert -N, in the order of encoding, with backslashes;
+ * certmonger: getcert -N, in the order of encoding, with backslashes; CONFIG without a root;
  * windows: CertStrToName, a quote within quotes is doubled;
  * cisco: IOS; CONFIG where a value holds what its command line would eat.
  */

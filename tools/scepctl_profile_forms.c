@@ -6,6 +6,7 @@
 #include <apr_strings.h>
 #include <stdarg.h>
 #include <string.h>
+#include <strings.h>
 
 /* What the device asks for: digitalSignature and keyEncipherment, which is
  * SCEPTemplate GeneralPurpose. */
@@ -188,6 +189,26 @@ static void say_challenge(const profile *f)
         say("printf 'Challenge: ' >&2\nIFS= read -r challenge\n");
 }
 
+/* Devices have certificates of the same CA: an RA is one by its extended key usage, which NDES's
+ * and scep-ca's have, or is known. */
+static void say_is_ra(const profile *f)
+{
+    say_all("\nmay() { openssl x509 -in \"$1\" -noout -ext keyUsage | grep -q \"$2\"; }\n"
+            "# An RA's certificate? The CA gives others to devices. $2...: for openssl verify.\n"
+            "is_ra() {\n"
+            "    cert=$1\n"
+            "    shift\n"
+            "    openssl verify \"$@\" \"$cert\" > /dev/null 2>&1 || return 1\n"
+            "    got=$(openssl x509 -in \"$cert\" -noout -fingerprint -sha256 | tr -d :)\n"
+            "    case ' ",
+            f->ra_sha256,
+            "' in *\" ${got#*=} \"*) return 0 ;; esac\n"
+            "    openssl x509 -in \"$cert\" -noout -ext extendedKeyUsage 2> /dev/null |\n"
+            "        tr -d ' ' | tr , '\\n' | grep -qx '1\\.3\\.6\\.1\\.4\\.1\\.311\\.20\\.2\\.1'\n"
+            "}\n",
+            NULL);
+}
+
 static void strongswan(const profile *f)
 {
     say("#!/bin/sh\n"
@@ -198,8 +219,9 @@ static void strongswan(const profile *f)
     say_assignment("dn", f->name);
     say_all("root_sha256=", f->root_sha256, "\n", NULL);
     say_challenge(f);
-    say("\nfail() { echo \"$1\" >&2; exit 1; }\n"
-        "mkdir scep && cd scep\n"
+    say("\nfail() { echo \"$1\" >&2; exit 1; }");
+    say_is_ra(f);
+    say("\nmkdir scep && cd scep\n"
         "pki --scepca --url \"$url\" --caout ca.pem --raout ra.pem --outform pem\n"
         "\n# What came over the network counts once its root is the right one.\n"
         "root=\n"
@@ -213,11 +235,12 @@ static void strongswan(const profile *f)
         "sign= encrypt=\n"
         "for file in ra*.pem; do\n"
         "    openssl verify -CAfile \"$root\" -untrusted chain \"$file\"\n"
-        "    usage=$(openssl x509 -in \"$file\" -noout -ext keyUsage)\n"
-        "    case $usage in *'Digital Signature'*) sign=$file ;; esac\n"
-        "    case $usage in *'Key Encipherment'*) encrypt=$file ;; esac\n"
+        "    if may \"$file\" 'Digital Signature'; then sign=$file; fi\n"
+        "    if may \"$file\" 'Key Encipherment'; then encrypt=$file; fi\n"
         "done\n"
         "[ -n \"$sign\" ] && [ -n \"$encrypt\" ] || fail 'the RA certificates are missing'\n"
+        "is_ra \"$encrypt\" -CAfile \"$root\" -untrusted chain ||\n"
+        "    fail 'what is to be encrypted to is no RA certificate: do not go on'\n"
         "set --\n"
         "for file in ca*.pem; do set -- \"$@\" --cacert \"$file\"; done\n"
         "\n# In a file, as every user may read a command line.\n"
@@ -228,36 +251,47 @@ static void strongswan(const profile *f)
         "openssl verify -CAfile \"$root\" -untrusted chain cert.pem\n");
 }
 
-static void certmonger(const profile *f)
+static void say_file(const char *name, const char *pem)
 {
-    say("#!/bin/sh\n"
-        "# Has certmonger enrol, and renew. Usage: sh FILE FOLDER; key.pem and cert.pem go into\n"
-        "# FOLDER, which certmonger must be allowed to write (SELinux: cert_t). Needs curl and\n"
-        "# openssl, too. A challenge may stand below: keep this file to yourself.\n"
-        "set -eu\numask 077\n"
-        "folder=$(cd \"$1\" && pwd)\n");
-    say_assignment("url", f->url);
-    say_all("ca=scep-", f->tag, "\nroot_sha256=", f->root_sha256, "\n", NULL);
-    say_challenge(f);
-    say("\nfail() { echo \"$1\" >&2; exit 1; }\n"
-        "# certmonger itself compares no fingerprint.\n"
-        "work=$(mktemp -d)\n"
-        "trap 'rm -rf \"$work\"' EXIT\n"
-        "curl -fgsS \"$url?operation=GetCACert\" -o \"$work/all.p7\"\n"
-        "openssl pkcs7 -inform der -in \"$work/all.p7\" -print_certs -out \"$work/all.pem\"\n"
+    say_all("cat > \"$work/", name, "\" <<'END'\n", pem, "END\n", NULL);
+}
+
+/* What is trusted stands in the script, but for the RA, which may be another one by then: from the
+ * network comes nothing but a certificate of this CA's that is an RA's. */
+static void certmonger_trust(const profile *f, bool https)
+{
+    say("\nwork=$(mktemp -d)\ntrap 'rm -rf \"$work\"' EXIT\n");
+    say_file("root.pem", f->root_pem);
+    say_file("issuing.pem", f->issuer_pem);
+    if (*f->below_pem)
+        say_file("chain.pem", f->below_pem);
+    if (https)
+        say("cp \"${2-$work/root.pem}\" \"$work/web.pem\"\n");
+    say_all(
+        "\ncurl -fgsS ", https ? "--cacert \"$work/web.pem\" " : "",
+        "\"$url?operation=GetCACert\" -o \"$work/all.p7\"\n"
+        "openssl pkcs7 -inform der -in \"$work/all.p7\" -print_certs -out \"$work/all.pem\" ||\n"
+        "    fail 'GetCACert gives no list with RA certificates'\n"
         "awk -v out=\"$work/\" '/BEGIN CERT/ { file = out (++n) } file { print > file }\n"
         "    /END CERT/ { close(file); file = \"\" }' \"$work/all.pem\"\n"
-        "root=\n"
+        "ra=\n"
         "for file in \"$work\"/[0-9]*; do\n"
-        "    got=$(openssl x509 -in \"$file\" -noout -fingerprint -sha256 | tr -d :)\n"
-        "    if [ \"${got#*=}\" = \"$root_sha256\" ]; then root=$file; fi\n"
+        "    if [ -z \"$ra\" ] && is_ra \"$file\" -partial_chain -trusted \"$work/issuing.pem\" "
+        "&&\n"
+        "        may \"$file\" 'Key Encipherment'; then ra=$file; fi\n"
         "done\n"
-        "[ -n \"$root\" ] || fail 'the CA has another fingerprint: do not go on'\n"
-        "cp \"$root\" \"$folder/root.pem\"\n"
-        "\n# It stays where certmonger finds it when it makes the request.\n"
+        "[ -n \"$ra\" ] || fail 'the server gives no RA certificate of this CA: do not go on'\n"
+        "\n# certmonger reads them each time.\n"
+        "cp \"$work/root.pem\" ",
+        *f->below_pem ? "\"$work/chain.pem\" " : "", https ? "\"$work/web.pem\" " : "",
+        "\"$folder\"\ncp \"$ra\" \"$folder/ra.pem\"\n", NULL);
+}
+
+static void certmonger_request(const profile *f)
+{
+    say_challenge(f);
+    say("# It stays where certmonger finds it when it makes the request.\n"
         "printf '%s\\n' \"$challenge\" > \"$folder/challenge\"\n"
-        "getcert list-cas -c \"$ca\" | grep -q \"'$ca'\" || getcert add-scep-ca -c \"$ca\" -u "
-        "\"$url\"\n"
         "getcert request -c \"$ca\" -k \"$folder/key.pem\" -f \"$folder/cert.pem\" -g " KEY_BITS
         " \\\n"
         "    -l \"$folder/challenge\" -w");
@@ -265,8 +299,52 @@ static void certmonger(const profile *f)
         say(" -N ");
         say_shell(f->name);
     }
-    say("\nopenssl verify -CAfile \"$folder/root.pem\" -untrusted \"$work/all.pem\" "
-        "\"$folder/cert.pem\"\n");
+    say_all("\nopenssl verify -CAfile \"$folder/root.pem\" ",
+            *f->below_pem ? "-untrusted \"$folder/chain.pem\" " : "", "\"$folder/cert.pem\"\n",
+            NULL);
+}
+
+static void certmonger(const profile *f)
+{
+    bool https = !strncasecmp(f->url, "https:", 6);
+
+    say_all(
+        "#!/bin/sh\n"
+        "# Has certmonger enrol, and renew. Usage: sh FILE FOLDER",
+        https ? " [WEB.pem]" : "",
+        "; key.pem, cert.pem and what is\n"
+        "# trusted go into FOLDER, which certmonger must be allowed to write (SELinux: cert_t).\n",
+        https
+            ? "# WEB.pem: whom the web server's certificate is by, where that is not this CA. The "
+              "system\n"
+              "# must trust it as well: certmonger 0.79 asks the system when it sends a request.\n"
+            : "",
+        "# Run again it tells certmonger of a new RA, and asks for nothing. Needs curl and "
+        "openssl,\n"
+        "# too. A challenge may stand below: keep this file to yourself.\n"
+        "set -eu\numask 077\nfail() { echo \"$1\" >&2; exit 1; }\n"
+        "folder=$(cd \"$1\" && pwd)\n"
+        "# certmonger would split it.\n"
+        "case $folder in\n"
+        "    *[!A-Za-z0-9/._-]*) fail 'FOLDER may have letters, digits and . _ - in its path' ;;\n"
+        "esac\n",
+        NULL);
+    say_assignment("url", f->url);
+    say_all("ca=scep-", f->tag, "-$(printf %s \"$url $folder\" | cksum | cut -d ' ' -f 1)\n", NULL);
+    say_is_ra(f);
+    certmonger_trust(f, https);
+    say_all(
+        "if getcert list-cas -c \"$ca\" | grep -q \"'$ca'\"; then getcert refresh-ca -c \"$ca\"\n"
+        "else\n"
+        "    # -r is whom requests are encrypted to, -N whom answers are to be by.\n"
+        "    getcert add-scep-ca -c \"$ca\" -u \"$url\" -r \"$folder/ra.pem\" -N "
+        "\"$folder/root.pem\"",
+        *f->below_pem ? " \\\n        -I \"$folder/chain.pem\"" : "",
+        https ? " \\\n        -R \"$folder/web.pem\"" : "",
+        "\nfi\n"
+        "if [ -e \"$folder/cert.pem\" ]; then exit; fi\n\n",
+        NULL);
+    certmonger_request(f);
 }
 
 /* ---- Cisco IOS ---- */

@@ -155,6 +155,11 @@ const scep_err *profile_name_certmonger(profile *f)
 {
     const char *name = "";
 
+    if (!f->root_pem)
+        return scep_fail(
+            f->p, CONFIG,
+            "certmonger trusts a root only, and the CA's file ends below it: name with "
+            "--ca a file that has the chain up to the self-signed certificate");
     /* In the order of encoding, the other way round. */
     for (int i = f->subject->nelts - 1; i >= 0; i--) {
         const profile_part *part = part_of(f, i);

@@ -24,7 +24,8 @@ sub meat {
 # ---- sysusers.d
 
 my @users = meat('systemd/scep.sysusers.conf');
-is(scalar @users, 1, 'one user is made');
+is(scalar @users, 2, 'two users are made');
+like($users[1], qr{^u scep-exec - "[^"]+" /var/lib/scep-exec /\S+/nologin$}, 'scep-exec, who cannot either');
 like($users[0], qr{^u scep - "[^"]+" /etc/scep /\S+/nologin$}, 'scep, who cannot log in');
 
 # ---- tmpfiles.d
@@ -38,9 +39,10 @@ is_deeply(
     \%folder,
     {   '/etc/scep'        => ['0711', 'root'],
         '/etc/scep/state'  => ['0700', 'scep'],
-        '/etc/scep/public' => ['0755', 'scep']
+        '/etc/scep/public' => ['0755', 'scep'],
+        '/var/lib/scep-exec' => ['0700', 'scep-exec']
     },
-    'the folders are as scep-ca init makes them');
+    'the folders are as scep-ca init makes them, and one is a policy module\'s');
 
 SKIP: {
     my @needed = qw(systemd-sysusers systemd-tmpfiles);
@@ -48,7 +50,7 @@ SKIP: {
     my $root = "$tmp/root";
     make_path("$root/etc", "$root/run");
     my $made = run(['systemd-sysusers', "--root=$root", "$top/conf/systemd/scep.sysusers.conf"]);
-    is($made->{status}, 0, 'systemd-sysusers makes the user') or diag($made->{output});
+    is($made->{status}, 0, 'systemd-sysusers makes the users') or diag($made->{output});
     like(slurp("$root/etc/passwd"), qr{^scep:[^:]*:\d+:\d+:[^:]+:/etc/scep:/\S*nologin$}m, 'as it should be');
     # A whole root of its own: nothing of this machine is touched.
     my $done = run(['systemd-tmpfiles', "--root=$root", '--create', "$top/conf/systemd/scep.tmpfiles.conf"]);

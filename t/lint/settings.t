@@ -124,6 +124,21 @@ for my $word (sort keys %{ { map { $_ => 1 } $docs =~ /\b(SCEP[A-Z]\w*)/g } }) {
     ok($listed{$word}, "docs: $word is a directive of the list");
 }
 
+# ---- ca.conf: its keys, its manual page, and the file that scep-ca init writes
+
+my ($ca_conf, $manual, $init) = (slurp('ca/conf.c'), slurp('docs/scep-ca.8'), slurp('ca/init_files.c'));
+my @rules = $ca_conf =~ /^static const conf_rule (\w+_rules)\[\]/mg;
+is_deeply([sort @rules], [qw(authority_rules group_rules module_rules template_rules top_rules)],
+    'ca.conf has these kinds of sections');
+for my $rules (@rules) {
+    my ($table) = $ca_conf =~ /conf_rule $rules\[\] = \{(.*?)\n\};/s;
+    my @keys = $table =~ /(?:MUST|MAY|NUMBER|PLACE)\(\w+, (\w+)|\.key = "(\w+)"/g;
+    for my $key (grep { defined } @keys) {
+        like($manual, qr/^\.BR? (?:\w+ ", " )*\Q$key\E\b/m, "scep-ca(8) has $key of $rules");
+        like($init, qr/"(?:#\s*)?(?:\w+, )*\Q$key\E\b/, "and so has the file that init writes");
+    }
+}
+
 # ---- the table of commands
 
 my $code = slurp('mod_scep_config.c');
