@@ -22,6 +22,7 @@
  *   mod_scep_ca.c          start and supervise scep-ca
  *   mod_scep_call.c        a worker's calls to it
  *   mod_scep_status.c      the status page, and what mod_status shows
+ *   mod_scep_status_look.c … and what there is to show: asks scep-ca, keeps its answer for a second
  *   mod_scep_known.c       what a worker knows of its endpoints
  *   mod_scep_bodies.c      … and the bodies made of it
  */
@@ -238,8 +239,8 @@ SCEP_MUST const scep_err *scep_ca_verdict(scep_wire_verdict *out, request_rec *r
 SCEP_MUST const scep_err *scep_ca_mint(scep_wire_minted *out, request_rec *r,
                                        const scep_wire_mint *request);
 
-/** The state of scep-ca, within two seconds, whatever SCEPCATimeout is. @return NULL, or why it
- *  cannot be told */
+/** The state of scep-ca, within two seconds, whatever SCEPCATimeout is. @return NULL; TOO_OFTEN: it
+ *  is there, but too busy to tell; or why it cannot be told */
 SCEP_MUST const scep_err *scep_ca_status(scep_wire_state *out, request_rec *r);
 
 /** Count a failed request of @a r's address, in this process. @return 0: within SCEPFailedMax; else

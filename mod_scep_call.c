@@ -36,6 +36,7 @@ static const scep_err *make_worker(const scep_inheritance *from, apr_pool_t *pch
     if (apr_thread_mutex_create(&w->lock, APR_THREAD_MUTEX_DEFAULT, pchild) != APR_SUCCESS)
         return scep_fail(pchild, INTERNAL, "no mutex");
     SCEP_TRY(scep_limit_make(&w->failed, pchild));
+    SCEP_TRY(scep_told_make(&w->told, pchild));
     SCEP_TRY(scep_ca_client_make(&w->client, from->socket, from->enrol_secret, from->mint_secret,
                                  apr_time_from_sec(from->timeout), places(), pchild));
     SCEP_TRY(scep_worker_learn(w, from->ready, pchild));

@@ -136,6 +136,8 @@ static const char *read_registry(cmd_parms *cmd, scep_section *section)
     if (!path)
         return apr_psprintf(cmd->pool, "SCEPRegistry: '%s' is not a path", file);
     err = scep_registry_load(registry, path, cmd->pool);
+    if (!err)
+        err = scep_registry_check(registry, path, cmd->pool);
     if (err)
         return apr_pstrcat(cmd->pool, "SCEPRegistry: ", err->detail, NULL);
     forget_registry(section);

@@ -89,11 +89,14 @@ static int generate(request_rec *r)
                                .params = params ? params : "" };
     scep_wire_minted minted;
     const scep_err *err;
+    size_t at;
 
     if (!read_key_usage(&request.key_usage, scep_query_get(r->args, "keyUsage", r->pool)))
         return bad_request(r, "keyUsage is no number; 0x80, 0x20, 0xA0 and the like are accepted");
     if (strlen(request.params) > PARAMS_MOST)
         return bad_request(r, "params has over 4096 bytes");
+    if (!scep_is_utf8(scep_bytes_of(request.params), &at))
+        return bad_request(r, "params is no UTF-8");
     if (r->header_only) /* a challenge that nobody receives */
         return send_text(r, "");
     err = scep_ca_mint(&minted, r, &request);

@@ -54,13 +54,31 @@ static void report_open(apr_hash_t *endpoints, const server_rec *main_server, ap
     }
 }
 
+static const scep_registry *registry_of(const server_rec *s)
+{
+    const scep_section *section = ap_get_module_config(s->lookup_defaults, &scep_module);
+
+    return section ? section->registry : NULL;
+}
+
+/* httpd hands the main server's own section to each virtual host that has none of ours. */
+static bool is_reported(const server_rec *s, const server_rec *main_server)
+{
+    for (const server_rec *former = main_server; former != s; former = former->next)
+        if (registry_of(former) == registry_of(s))
+            return true;
+    return false;
+}
+
 /* A value that goes unheeded is a rule that the administrator believes in. */
 static void report_registry(server_rec *s, const server_rec *main_server)
 {
     const scep_section *section = ap_get_module_config(s->lookup_defaults, &scep_module);
-    const scep_registry *registry = section ? section->registry : NULL;
+    const scep_registry *registry = registry_of(s);
 
-    for (int i = 0; registry && i < registry->left->nelts; i++) {
+    if (!registry || is_reported(s, main_server))
+        return;
+    for (int i = 0; i < registry->left->nelts; i++) {
         const scep_registry_left *left = &APR_ARRAY_IDX(registry->left, i, scep_registry_left);
 
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, main_server,

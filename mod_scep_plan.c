@@ -106,6 +106,11 @@ static const scep_err *plan_exec_user(scep_plan *out, apr_hash_t *endpoints,
                          "SCEPExecUser: '%s' is httpd's own User, and could read what workers have "
                          "in memory; name another",
                          name);
+    if (gid == ap_unixd_config.group_id)
+        return scep_fail(p, CONFIG,
+                         "SCEPExecUser: '%s' is in httpd's own Group, and could read files that "
+                         "are kept for it, such as those of passwords; name another",
+                         name);
     ca = getpwnam(out->ca_user);
     if (!ca || uid == ca->pw_uid || gid == ca->pw_gid)
         return scep_fail(

@@ -1,4 +1,4 @@
-/* What the two files of a worker's side share: its way to scep-ca, and what it knows. */
+/* What the files of a worker's side share: its way to scep-ca, and what it knows. */
 #ifndef MOD_SCEP_WORKER_H
 #define MOD_SCEP_WORKER_H
 
@@ -6,9 +6,12 @@
 
 #include <apr_thread_mutex.h>
 
+typedef struct scep_told scep_told;
+
 typedef struct scep_worker {
     scep_ca_client *client;
     scep_limit *failed;       /* requests, by endpoint and address */
+    scep_told *told;          /* what scep-ca said last of its state; has a lock of its own */
     apr_hash_t *entries;      /* name in lower case -> what is known; fixed after child_init */
     apr_thread_mutex_t *lock; /* short holds only: pointers and counts */
     bool ended;               /* nothing of the above is there any more */
@@ -28,6 +31,9 @@ void scep_worker_notice(scep_worker *w, const char *endpoint, uint64_t generatio
 
 /** What this worker knows, old or not: asks nobody. NULL: no such endpoint. Until @a r ends. */
 const scep_known *scep_known_at_hand(request_rec *r, const char *endpoint);
+
+/** For scep_worker.told (mod_scep_status_look.c). @return NULL, or INTERNAL */
+SCEP_MUST const scep_err *scep_told_make(scep_told **out, apr_pool_t *pchild);
 
 /* ---- what is known, from the wire (mod_scep_bodies.c) ---- */
 

@@ -119,19 +119,34 @@ typedef struct mint_job {
 } mint_job;
 
 /*
+ * The counter has expired ones in it only where a sweep found as many as it might take. Then it
+ * says too much once PasswordMax was lowered, and the index has to tell; otherwise no row is looked
+ * at, however many there are.
+ */
+static const scep_err *is_full(store_tx *tx, mint_job *m, int swept)
+{
+    apr_int64_t count;
+
+    SCEP_TRY(store_unused_get(tx, m->row.endpoint, &count));
+    m->full = count > m->max;
+    if (!m->full || swept < SWEPT_BY_MINT)
+        return NULL;
+    return store_challenge_crowd(tx, m->row.endpoint, m->row.created, m->max, &m->full);
+}
+
+/*
  * Counted before it is put: the change of the counter locks its row, so that nodes that share a
  * database cannot both take the last place. What was swept stays swept where there is no place.
  */
 static const scep_err *mint_in_store(store_tx *tx, void *baton)
 {
     mint_job *m = baton;
-    apr_int64_t count;
-    int swept;
+    int swept, removed;
 
-    SCEP_TRY(store_challenge_sweep(tx, m->row.endpoint, m->row.created, SWEPT_BY_MINT, &swept));
+    SCEP_TRY(store_challenge_sweep(tx, m->row.endpoint, m->row.created, SWEPT_BY_MINT, &swept,
+                                   &removed));
     SCEP_TRY(store_unused_add(tx, m->row.endpoint, 1 - swept));
-    SCEP_TRY(store_unused_get(tx, m->row.endpoint, &count));
-    m->full = count > m->max;
+    SCEP_TRY(is_full(tx, m, swept));
     if (m->full)
         return store_unused_add(tx, m->row.endpoint, -1);
     return store_challenge_put(tx, &m->row);
@@ -323,7 +338,7 @@ const scep_err *challenge_revoke(const challenge_out **out, store *s, const char
 typedef struct sweep_job {
     apr_array_header_t *endpoints;
     const char *endpoint;
-    int most;
+    int most, removed;
 } sweep_job;
 
 static const scep_err *list_in_store(store_tx *tx, void *baton)
@@ -338,19 +353,21 @@ static const scep_err *sweep_in_store(store_tx *tx, void *baton)
     sweep_job *j = baton;
     int unused;
 
-    SCEP_TRY(store_challenge_sweep(tx, j->endpoint, now_seconds(), j->most, &unused));
+    SCEP_TRY(store_challenge_sweep(tx, j->endpoint, now_seconds(), j->most, &unused, &j->removed));
     return unused ? store_unused_add(tx, j->endpoint, -unused) : NULL;
 }
 
-const scep_err *challenge_sweep(store *s, int most, apr_pool_t *p)
+const scep_err *challenge_sweep(bool *more, store *s, int most, apr_pool_t *p)
 {
     sweep_job j = { .most = most };
 
+    *more = false;
     SCEP_TRY(store_run(s, list_in_store, &j, p));
     /* a job for each, so that an enrolment waits for one at most */
     for (int i = 0; i < j.endpoints->nelts; i++) {
         j.endpoint = APR_ARRAY_IDX(j.endpoints, i, const char *);
         SCEP_TRY(store_run(s, sweep_in_store, &j, p));
+        *more = *more || j.removed >= most;
     }
     return NULL;
 }

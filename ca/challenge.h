@@ -34,7 +34,8 @@ typedef struct challenge_order {
 } challenge_order;
 
 /**
- * Make one, unless @a limits->max unused ones stand. Removes at most 100 expired ones on the way.
+ * Make one, unless @a limits->max unused and unexpired ones stand. Removes at most 100 expired
+ * ones on the way.
  * @param challenge upper-case hex, wiped with @a p; NULL: the endpoint is full
  * @param expires seconds since 1970
  */
@@ -74,8 +75,8 @@ const char *challenge_id_hash(const char *id, apr_pool_t *p);
 SCEP_MUST const scep_err *challenge_revoke(const challenge_out **out, store *s, const char *id,
                                            const char *endpoint, apr_pool_t *p);
 
-/** Remove at most @a most expired ones of every endpoint. */
-SCEP_MUST const scep_err *challenge_sweep(store *s, int most, apr_pool_t *p);
+/** Remove at most @a most expired ones of every endpoint. @param more may stand at one of them */
+SCEP_MUST const scep_err *challenge_sweep(bool *more, store *s, int most, apr_pool_t *p);
 
 /*
  * Reservations: in memory, held by the request that is being issued, so that a second, different

@@ -15,6 +15,11 @@
 #define PERIOD apr_time_from_sec(60)
 #define SWEPT_AT_ONCE 100
 
+/* Challenges of a roll-out end together. Not so many at once that an enrolment waits long, and not
+ * so long that other work is late. */
+#define CHALLENGES_AT_ONCE 250
+#define SWEEP_MOST (PERIOD / 2)
+
 /* A transaction is remembered for a week after its certificate has ended: a device that was
  * switched off may still ask for the answer. */
 #define KEEP_SECONDS (7 * 24 * 60 * 60)
@@ -37,7 +42,7 @@ struct chores {
     complaints *complaints; /* one for each authority */
     complaint dates;
     ending *ending;
-    apr_pool_t *pool;       /* of one chore */
+    apr_pool_t *pool; /* of one chore */
     apr_thread_mutex_t *mutex;
     apr_thread_cond_t *wake;
     apr_thread_t *thread; /* NULL: stopped */
@@ -72,14 +77,49 @@ static const scep_err *ra_sweep(store_tx *tx, void *baton)
     return store_ra_sweep(tx, apr_time_sec(scep_now()), SWEPT_AT_ONCE, &removed);
 }
 
-static void sweep(chores *c)
+/* @return false: it is to stop */
+static bool pause_sweep(chores *c, apr_interval_time_t pause)
+{
+    bool go_on;
+
+    apr_thread_mutex_lock(c->mutex);
+    if (!c->stopping)
+        (void)apr_thread_cond_timedwait(c->wake, c->mutex, pause);
+    go_on = !c->stopping;
+    apr_thread_mutex_unlock(c->mutex);
+    return go_on;
+}
+
+/* Rests as long as it works: for the enrolments, and for another node that waits for the lock of
+ * the database. @return there is more to do */
+static bool sweep_challenges(chores *c)
+{
+    apr_time_t start = apr_time_now();
+
+    for (;;) {
+        apr_time_t begin = apr_time_now();
+        bool more;
+        const scep_err *err = challenge_sweep(&more, c->office->store, CHALLENGES_AT_ONCE, c->pool);
+        apr_interval_time_t took = apr_time_now() - begin;
+
+        more = more && !err;
+        swept(c, "challenges", err);
+        /* negative: the clock was set back */
+        if (!more || took < 0 || begin - start > SWEEP_MOST || !pause_sweep(c, took))
+            return more;
+    }
+}
+
+/* @return there is more to do */
+static bool sweep(chores *c)
 {
     store *s = c->office->store;
+    bool more = sweep_challenges(c);
 
-    swept(c, "challenges", challenge_sweep(s, SWEPT_AT_ONCE, c->pool));
     swept(c, "transactions", transaction_sweep(s, KEEP_SECONDS, c->pool));
     swept(c, "requests", request_sweep(s, KEEP_SECONDS, c->pool));
     swept(c, "ended RAs", store_run(s, ra_sweep, NULL, c->pool));
+    return more;
 }
 
 static void keep(chores *c, const office_authority *a, complaints *said)
@@ -117,16 +157,18 @@ static void warn(chores *c)
     apr_pool_clear(c->pool);
 }
 
-static void do_chores(chores *c)
+/* @return the next round is due at once */
+static bool do_chores(chores *c)
 {
     const apr_array_header_t *list = c->office->authorities;
+    bool more = sweep(c);
 
-    sweep(c);
     for (int i = 0; i < list->nelts; i++)
         keep(c, APR_ARRAY_IDX(list, i, office_authority *), &c->complaints[i]);
     warn(c);
     for (int i = 0; i < list->nelts; i++)
         fetch(c, APR_ARRAY_IDX(list, i, office_authority *), &c->complaints[i]);
+    return more;
 }
 
 static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
@@ -147,8 +189,7 @@ static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
         }
         /* due, or the clock was set back */
         apr_thread_mutex_unlock(c->mutex);
-        do_chores(c);
-        next = apr_time_now() + PERIOD;
+        next = do_chores(c) ? 0 : apr_time_now() + PERIOD;
         apr_thread_mutex_lock(c->mutex);
     }
     apr_thread_mutex_unlock(c->mutex);

@@ -20,7 +20,8 @@ typedef struct call {
     } in;
     const office_endpoint *endpoint; /* NULL: unknown */
     apr_time_t deadline;
-    int slot; /* whose in-flight count it is in */
+    int slot;   /* whose in-flight count it is in */
+    int module; /* index of the endpoint whose policy module it may wait for; -1: none */
 } call;
 
 typedef struct connection {

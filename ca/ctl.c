@@ -1,4 +1,4 @@
-/* scepctl's socket, and the thread that serves it. */
+/* scepctl's socket, and the threads that serve it. */
 #include "ctl.h"
 
 #include "log.h"
@@ -18,6 +18,16 @@
 
 #define CALLER_TIME apr_time_from_sec(10) /* for a frame, and between two of them */
 #define BACKLOG 8
+/* An approval waits for a CA and for a policy module; the state is told meanwhile. */
+#define CALLERS 4
+
+/* A thread, and whom it serves. */
+typedef struct clerk {
+    struct ctl *ctl;
+    pthread_t thread;
+    bool started;
+    int caller; /* -1: none; under the lock */
+} clerk;
 
 struct ctl {
     office *office;
@@ -25,11 +35,9 @@ struct ctl {
     int listener, stop; /* stop: an eventfd */
     dev_t device;       /* of the socket, to know whether it is still ours */
     ino_t inode;
-    pthread_t thread;
-    bool started;
-    pthread_mutex_t lock; /* of the two below */
+    clerk clerks[CALLERS];
+    pthread_mutex_t lock; /* of clerks' callers and of what is below */
     bool stopping;
-    int caller; /* -1: none */
 };
 
 typedef struct caller {
@@ -222,26 +230,19 @@ static void serve_caller(office *o, caller *c)
     }
 }
 
-/* @return false: this process is to stop */
-static bool take_caller(ctl *c, int fd)
+/* @param fd -1: it went. @return false: this process is to stop */
+static bool set_caller(clerk *k, int fd)
 {
     bool go_on;
 
-    pthread_mutex_lock(&c->lock);
-    go_on = !c->stopping;
-    c->caller = go_on ? fd : -1;
-    pthread_mutex_unlock(&c->lock);
+    pthread_mutex_lock(&k->ctl->lock);
+    go_on = !k->ctl->stopping;
+    k->caller = go_on ? fd : -1;
+    pthread_mutex_unlock(&k->ctl->lock);
     return go_on;
 }
 
-static void leave_caller(ctl *c)
-{
-    pthread_mutex_lock(&c->lock);
-    c->caller = -1;
-    pthread_mutex_unlock(&c->lock);
-}
-
-static void welcome(ctl *c, int fd, apr_pool_t *p)
+static void welcome(clerk *k, int fd, apr_pool_t *p)
 {
     struct ucred peer = { 0 };
     socklen_t len = sizeof(peer);
@@ -257,14 +258,15 @@ static void welcome(ctl *c, int fd, apr_pool_t *p)
     if (apr_pool_create(&who.pool, p) != APR_SUCCESS)
         return;
     who.name = name_of(&peer, p);
-    if (take_caller(c, fd))
-        serve_caller(c->office, &who);
-    leave_caller(c);
+    if (set_caller(k, fd))
+        serve_caller(k->ctl->office, &who);
+    (void)set_caller(k, -1);
 }
 
 static void *work(void *data)
 {
-    ctl *c = data;
+    clerk *k = data;
+    const ctl *c = k->ctl;
     apr_pool_t *p;
 
     if (apr_pool_create(&p, NULL) != APR_SUCCESS)
@@ -280,7 +282,7 @@ static void *work(void *data)
         fd = both[0].revents ? accept4(c->listener, NULL, NULL, SOCK_CLOEXEC) : -1;
         if (fd < 0)
             continue;
-        welcome(c, fd, p);
+        welcome(k, fd, p);
         close(fd);
         apr_pool_clear(p);
     }
@@ -299,7 +301,7 @@ static const scep_err *bind_socket(ctl *c, apr_pool_t *p)
         return scep_fail(p, CONFIG, "ctl: %s is too long for a socket: %d bytes are accepted",
                          c->path, (int)sizeof(at.sun_path) - 12);
     apr_cpystrn(at.sun_path, aside, sizeof(at.sun_path));
-    c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (c->listener < 0)
         return scep_fail(p, INTERNAL, "socket: %s", strerror(errno));
     (void)unlink(aside);
@@ -321,17 +323,19 @@ static const scep_err *bind_socket(ctl *c, apr_pool_t *p)
     return NULL;
 }
 
-static const scep_err *start_thread(ctl *c, apr_pool_t *p)
+static const scep_err *start_threads(ctl *c, apr_pool_t *p)
 {
     sigset_t all, before;
+    bool started = true;
 
     sigfillset(&all);
     if (pthread_sigmask(SIG_BLOCK, &all, &before) != 0)
         return scep_fail(p, INTERNAL, "cannot block signals");
-    c->started = pthread_create(&c->thread, NULL, work, c) == 0;
+    for (clerk *k = c->clerks; k < c->clerks + CALLERS && started; k++)
+        k->started = started = pthread_create(&k->thread, NULL, work, k) == 0;
     if (pthread_sigmask(SIG_SETMASK, &before, NULL) != 0)
         return scep_fail(p, INTERNAL, "cannot set the signal mask");
-    return c->started ? NULL : scep_fail(p, INTERNAL, "the thread for scepctl cannot be started");
+    return started ? NULL : scep_fail(p, INTERNAL, "the threads for scepctl cannot be started");
 }
 
 const scep_err *ctl_start(ctl **out, office *o, apr_pool_t *p)
@@ -344,13 +348,15 @@ const scep_err *ctl_start(ctl **out, office *o, apr_pool_t *p)
         return NULL;
     c->office = o;
     c->path = o->conf->ctl;
-    c->listener = c->caller = -1;
+    c->listener = -1;
+    for (int i = 0; i < CALLERS; i++)
+        c->clerks[i] = (clerk){ .ctl = c, .caller = -1 };
     c->stop = eventfd(0, EFD_CLOEXEC);
     if (c->stop < 0 || pthread_mutex_init(&c->lock, NULL) != 0)
         return scep_fail(p, INTERNAL, "no descriptor or mutex for scepctl");
     err = bind_socket(c, p);
     if (!err)
-        err = start_thread(c, p);
+        err = start_threads(c, p);
     if (err) {
         ctl_stop(c);
         return err;
@@ -376,14 +382,15 @@ void ctl_stop(ctl *c)
         return;
     pthread_mutex_lock(&c->lock);
     c->stopping = true;
-    if (c->caller >= 0)
-        (void)shutdown(c->caller, SHUT_RD); /* what runs is finished and answered */
+    for (int i = 0; i < CALLERS; i++)
+        if (c->clerks[i].caller >= 0)
+            (void)shutdown(c->clerks[i].caller, SHUT_RD); /* what runs is finished and answered */
     pthread_mutex_unlock(&c->lock);
     if (write(c->stop, &one, sizeof(one)) != (ssize_t)sizeof(one))
         log_line(LOG_LEVEL_ERROR, "SCEP0311: eventfd: %s", strerror(errno));
-    if (c->started)
-        (void)pthread_join(c->thread, NULL);
-    c->started = false;
+    for (int i = 0; i < CALLERS; i++)
+        if (c->clerks[i].started)
+            (void)pthread_join(c->clerks[i].thread, NULL);
     if (c->listener >= 0) {
         remove_own(c);
         close(c->listener);

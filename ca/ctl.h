@@ -1,6 +1,6 @@
 /*
- * scepctl's socket: 0600, in a folder of scep-ca's user; root and that user may speak. One thread,
- * one caller at a time: an administrator's pace.
+ * scepctl's socket: 0600, in a folder of scep-ca's user; root and that user may speak. A few
+ * threads, a caller each, so that the state is told while an approval waits for a policy module.
  */
 #ifndef CA_CTL_H
 #define CA_CTL_H

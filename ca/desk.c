@@ -109,6 +109,7 @@ static bool answer_now(desk *d, connection *c, scep_bytes frame)
 static bool take_call(desk *d, connection *c)
 {
     const scep_err *err = connection_call(c, d->office, apr_time_now() + d->options->timeout);
+    const char *busy;
 
     if (err && err->code == SCEP_REFUSED) {
         desk_complain(d, err->detail);
@@ -121,14 +122,15 @@ static bool take_call(desk *d, connection *c)
     /* the hands may be done with it before hands_give() returns */
     desk_unwatch(d, c->fd);
     c->running = true;
-    if (hands_give(d->hands, c))
+    busy = hands_give(d->hands, c);
+    if (!busy)
         return false;
     c->running = false;
     if (desk_watch(d, c->fd, c, c->pool)) {
         drop(d, c);
         return false;
     }
-    return answer_now(d, c, connection_refusal(c, SCEP_UNAVAILABLE, "too many calls at one time"));
+    return answer_now(d, c, connection_refusal(c, SCEP_UNAVAILABLE, busy));
 }
 
 static bool take_frame(desk *d, connection *c)

@@ -8,11 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* They mostly wait for the store's commit, which serves all of them at once. */
-#define HANDS 16
-/* Whatever is slow, the state is told; but whoever asks for it again and again, where the store
- * hangs, does not hold all of them. */
+/* They mostly wait for the store's commit, which serves all of them at once. Whatever is slow, the
+ * state is told; but whoever asks for it again and again, where the store hangs, does not hold all
+ * of them. */
 #define STATUS_MOST (HANDS / 2)
+#define COMPLAIN_EVERY apr_time_from_sec(10)
 
 struct hands {
     office *office;
@@ -25,8 +25,15 @@ struct hands {
     connection *first, *last; /* queue */
     connection *done;
     int busy;
-    int *in_flight; /* of each authority; then: calls to unknown endpoints, questions for the state */
+    int *in_flight; /* of each authority; then: calls to unknown endpoints, questions for the state
+                     */
+    int *of_module; /* of each endpoint: calls that may wait for its policy module */
+    int of_modules; /* the sum */
     bool stop;
+
+    /* of the thread that gives */
+    apr_time_t complained;
+    int unsaid;
 };
 
 static int slot_of(const office *o, const call *what)
@@ -41,6 +48,19 @@ static int slot_of(const office *o, const call *what)
         !(endpoint && APR_ARRAY_IDX(o->authorities, i, office_authority *) == endpoint->authority))
         i++;
     return i;
+}
+
+/* Whoever sends such a call has shown nothing yet, and holds a thread here and a worker of httpd
+ * for as long as the module takes. */
+static int module_of(const office *o, const call *what)
+{
+    if (!what->endpoint || !what->endpoint->module || what->verb == SCEP_VERB_BUNDLE ||
+        what->verb == SCEP_VERB_FIND)
+        return -1;
+    for (int i = 0; i < o->endpoints->nelts; i++)
+        if (APR_ARRAY_IDX(o->endpoints, i, office_endpoint *) == what->endpoint)
+            return i;
+    return -1;
 }
 
 static scep_bytes refused(const connection *c, const scep_err *err)
@@ -66,7 +86,7 @@ static scep_bytes run_verdict(hands *h, connection *c)
     else if (c->call.verb == SCEP_VERB_RENEW)
         office_renew(&out, h->office, &c->call.in.renew, c->call.deadline, c->pool);
     else if (c->call.verb == SCEP_VERB_POLL)
-        office_poll(&out, h->office, &c->call.in.poll, c->pool);
+        office_poll(&out, h->office, &c->call.in.poll, c->call.deadline, c->pool);
     else
         office_find(&out, h->office, &c->call.in.find, c->pool);
     return scep_wire_put_verdict(SCEP_VERB_VERDICT, &out, c->pool);
@@ -110,6 +130,16 @@ static void run(hands *h, connection *c)
         log_err(LOG_LEVEL_ERROR, "SCEP0230", "answer to a worker", err);
 }
 
+/* With the lock held. */
+static void count(hands *h, const call *what, int change)
+{
+    h->in_flight[what->slot] += change;
+    if (what->module < 0)
+        return;
+    h->of_module[what->module] += change;
+    h->of_modules += change;
+}
+
 static void *work(void *data)
 {
     static const uint64_t one = 1;
@@ -128,7 +158,7 @@ static void *work(void *data)
         pthread_mutex_unlock(&h->lock);
         run(h, c);
         pthread_mutex_lock(&h->lock);
-        h->in_flight[c->call.slot]--;
+        count(h, &c->call, -1);
         c->queued = h->done;
         h->done = c;
         /* an eventfd's counter cannot fill up here, and its reader looks once a second anyway */
@@ -147,6 +177,7 @@ const scep_err *hands_start(hands **out, office *o, int in_flight, int wake, apr
     h->limit = in_flight;
     h->wake = wake;
     h->in_flight = apr_pcalloc(p, (size_t)(o->authorities->nelts + 2) * sizeof(int));
+    h->of_module = apr_pcalloc(p, (size_t)(o->endpoints->nelts + 1) * sizeof(int));
     if (pthread_mutex_init(&h->lock, NULL) != 0 || pthread_cond_init(&h->work, NULL) != 0)
         return scep_fail(p, INTERNAL, "no mutex");
     while (h->started < HANDS && pthread_create(&h->threads[h->started], NULL, work, h) == 0)
@@ -159,18 +190,53 @@ const scep_err *hands_start(hands **out, office *o, int in_flight, int wake, apr
     return NULL;
 }
 
-bool hands_give(hands *h, connection *c)
+/* The part of the calls that may wait for policy modules. A small httpd has few workers to lose. */
+static int share(int full_share, int limit, int part)
 {
-    int slot = slot_of(h->office, &c->call);
-    int limit = c->call.verb == SCEP_VERB_STATUS ? STATUS_MOST : h->limit;
-    bool taken;
+    int most = limit / part > 1 ? limit / part : 1;
 
+    return most < full_share ? most : full_share;
+}
+
+/* With the lock held. */
+static const char *full(const hands *h, const call *what)
+{
+    int limit = what->verb == SCEP_VERB_STATUS ? STATUS_MOST : h->limit;
+
+    if (h->in_flight[what->slot] >= limit)
+        return "too many calls at one time";
+    if (what->module >= 0 && (h->of_module[what->module] >= share(HANDS_MODULE, h->limit, 4) ||
+                              h->of_modules >= share(HANDS_MODULES, h->limit, 2)))
+        return "busy: too many calls wait for the policy module at one time";
+    return NULL;
+}
+
+static void complain(hands *h, const call *what, const char *why)
+{
+    apr_time_t now = apr_time_now();
+
+    if (now - h->complained < COMPLAIN_EVERY) {
+        h->unsaid++;
+        return;
+    }
+    log_line(LOG_LEVEL_WARN,
+             "SCEP0232: endpoint %s: a call was put off: %s (%d more since the last such line)",
+             what->endpoint->name, why, h->unsaid);
+    h->complained = now;
+    h->unsaid = 0;
+}
+
+const char *hands_give(hands *h, connection *c)
+{
+    const char *why;
+
+    c->call.slot = slot_of(h->office, &c->call);
+    c->call.module = module_of(h->office, &c->call);
     pthread_mutex_lock(&h->lock);
-    taken = h->in_flight[slot] < limit;
-    if (taken) {
-        h->in_flight[slot]++;
+    why = full(h, &c->call);
+    if (!why) {
+        count(h, &c->call, 1);
         h->busy++;
-        c->call.slot = slot;
         c->queued = NULL;
         if (h->first)
             h->last->queued = c;
@@ -180,7 +246,9 @@ bool hands_give(hands *h, connection *c)
         pthread_cond_signal(&h->work);
     }
     pthread_mutex_unlock(&h->lock);
-    return taken;
+    if (why && c->call.module >= 0)
+        complain(h, &c->call, why);
+    return why;
 }
 
 connection *hands_done(hands *h)

@@ -1,6 +1,8 @@
 /*
  * The threads that run whole calls: a fixed number, one queue, and for each authority a limit of
- * calls queued or running, so that a slow CA does not tie up every worker of httpd.
+ * calls queued or running, so that a slow CA does not tie up every worker of httpd. Calls that may
+ * wait for a policy module have limits of their own as well: whoever sends requests to an endpoint
+ * whose module hangs holds up no other endpoint.
  */
 #ifndef CA_HANDS_H
 #define CA_HANDS_H
@@ -9,17 +11,24 @@
 
 typedef struct hands hands;
 
+#define HANDS 32
+/* Calls queued or running that may wait for one endpoint's policy module; for all of them. */
+#define HANDS_MODULE (HANDS / 4)
+#define HANDS_MODULES (HANDS / 2)
+
 /**
  * Start the threads.
- * @param in_flight most calls of one authority
+ * @param in_flight most calls of one authority; a quarter of it is the most of one policy module,
+ *        half of it of all of them, where that is less than HANDS_MODULE and HANDS_MODULES
  * @param wake an eventfd, written to whenever a call is done
  */
 SCEP_MUST const scep_err *hands_start(hands **out, office *o, int in_flight, int wake,
                                       apr_pool_t *p);
 
 /** Queue c->call. The connection belongs to the hands until hands_done() returns it.
- *  @return false: its authority is at the limit, or too many ask for the state; nothing is queued */
-bool hands_give(hands *h, connection *c);
+ *  @return NULL; or why nothing is queued: its authority or its endpoint's policy module is at the
+ *          limit, or too many ask for the state */
+const char *hands_give(hands *h, connection *c);
 
 /** Connections whose call was answered since, linked by `queued`; NULL: none. */
 connection *hands_done(hands *h);

@@ -93,8 +93,9 @@ void office_enrol(scep_wire_verdict *out, office *o, const scep_wire_enrol *in, 
 void office_renew(scep_wire_verdict *out, office *o, const scep_wire_renew *in, apr_time_t deadline,
                   apr_pool_t *p);
 
-/** poll: what became of a request (CertPoll). Writes one audit line. */
-void office_poll(scep_wire_verdict *out, office *o, const scep_wire_poll *in, apr_pool_t *p);
+/** poll: what became of a request (CertPoll). Writes one audit line. @param deadline as above */
+void office_poll(scep_wire_verdict *out, office *o, const scep_wire_poll *in, apr_time_t deadline,
+                 apr_pool_t *p);
 
 /** find: GetCert and GetCRL. Writes one audit line. */
 void office_find(scep_wire_verdict *out, office *o, const scep_wire_find *in, apr_pool_t *p);

@@ -18,6 +18,7 @@ typedef struct decision {
     apr_pool_t *p;
 
     const store_request *request;
+    const office_endpoint *endpoint; /* NULL: is not served any more */
     const office_authority *authority;
     const conf_template *template;
     transaction *transaction;
@@ -54,6 +55,7 @@ static const scep_err *find_rules(decision *d)
 {
     const store_request *r = d->request;
 
+    d->endpoint = office_endpoint_find(d->o, r->endpoint);
     d->authority = office_authority_find(d->o, r->authority);
     if (d->authority)
         d->template = conf_template_find(d->authority->conf, r->template_name);
@@ -70,7 +72,7 @@ static const scep_err *find_rules(decision *d)
 static const scep_err *check_old(const decision *d)
 {
     const store_request *r = d->request;
-    const office_endpoint *e = office_endpoint_find(d->o, r->endpoint);
+    const office_endpoint *e = d->endpoint;
     renewal_place place;
     renewal_facts facts;
     X509 *old;
@@ -95,6 +97,8 @@ static const scep_err *approve(decision *d)
     SCEP_TRY(find_rules(d));
     SCEP_TRY(check_old(d));
     SCEP_TRY(scep_csr_read(&csr, d->request->csr, d->p));
+    SCEP_TRY(
+        office_module_verify_again(d->endpoint, d->request, apr_time_now() + d->o->timeout, d->p));
     SCEP_TRY(office_ask_ca(&d->cert, d->authority, d->template, csr, d->p));
     SCEP_TRY(request_transaction(&d->transaction, d->request, d->p));
     SCEP_TRY(transaction_set_issued(d->transaction, d->cert, d->authority->conf->name, d->p));
@@ -112,17 +116,16 @@ static void audit_decision(const decision *d, bool approved, const scep_err *err
 {
     const store_request *r = d->request;
 
-    log_line(
-        LOG_LEVEL_INFO,
-        "SCEP0244: %s id=\"%s\" txid=\"%s\" verdict=%s code=%s reason=\"%s\" subject=\"%.300s\" "
-        "serial=%s by=\"%s\"",
-        approved ? "approve" : "deny", d->id, r ? r->transaction_id : "",
-        err        ? "failed"
-        : approved ? "issued"
-                   : "denied",
-        err ? scep_code_describe(err->code)->name : "OK",
-        err ? office_typed(err->detail, d->p) : d->reason, r ? r->subject : "",
-        d->cert && !err ? scep_cert_serial(d->cert, d->p) : "-", d->by);
+    log_line(LOG_LEVEL_INFO,
+             "SCEP0244: %s id=\"%s\" txid=\"%.300s\" verdict=%s code=%s reason=\"%s\" "
+             "subject=\"%.300s\" serial=%s by=\"%s\"",
+             approved ? "approve" : "deny", d->id, r ? r->transaction_id : "",
+             err        ? "failed"
+             : approved ? "issued"
+                        : "denied",
+             err ? scep_code_describe(err->code)->name : "OK",
+             err ? office_typed(err->detail, d->p) : d->reason, r ? r->subject : "",
+             d->cert && !err ? scep_cert_serial(d->cert, d->p) : "-", d->by);
 }
 
 const scep_err *office_decide(scep_wire_done *out, office *o, const scep_wire_decide *in,

@@ -12,14 +12,31 @@
 typedef struct poll_job {
     const transaction *transaction;
     long minutes; /* SCEPCacheRequest */
+    bool module;  /* is to be told what it delivers */
     transaction_answer answer;
+    const store_request *waited; /* where a module is to be told; NULL: not kept */
 } poll_job;
 
 static const scep_err *poll_in_store(store_tx *tx, void *baton)
 {
     poll_job *j = baton;
 
-    return transaction_poll(tx, j->transaction, j->minutes, &j->answer);
+    j->waited = NULL;
+    SCEP_TRY(transaction_poll(tx, j->transaction, j->minutes, &j->answer));
+    if (!j->module || j->answer.state != TRANSACTION_ISSUED || !*j->answer.request)
+        return NULL;
+    return store_request_get(tx, j->answer.request, &j->waited);
+}
+
+/* A certificate leaves here that the module may not have heard of. A CertPoll brings no challenge,
+ * and without it the module cannot know whether another certificate was had by the same one. */
+static const scep_err *tell_module(const application *a, const store_request *waited)
+{
+    if (!waited)
+        return scep_fail(a->p, BAD_CERT_ID,
+                         "the request is not kept, so that the policy module cannot be told of it; "
+                         "the device gets its certificate by sending the request itself again");
+    return office_module_delivered(a, waited);
 }
 
 /* One answer for a transactionID that there is not and for one of another key: S-22. */
@@ -31,6 +48,7 @@ static const scep_err *poll(application *a)
     SCEP_TRY(transaction_make(&a->transaction, a->endpoint->name, a->transaction_id, a->key_hash,
                               NULL, a->p));
     j.transaction = a->transaction;
+    j.module = a->endpoint->module != NULL;
     j.minutes = scep_settings_number(&a->endpoint->settings, SCEP_SET_CacheRequest);
     SCEP_TRY(store_run(a->o->store, poll_in_store, &j, a->p));
     a->answer = j.answer;
@@ -38,10 +56,11 @@ static const scep_err *poll(application *a)
         return scep_fail(a->p, BAD_CERT_ID, "no request of this transactionID and key is known");
     if (a->answer.state == TRANSACTION_DENIED)
         return scep_fail(a->p, REFUSED, "denied by the administrator");
-    return NULL;
+    return j.module && a->answer.state == TRANSACTION_ISSUED ? tell_module(a, j.waited) : NULL;
 }
 
-void office_poll(scep_wire_verdict *out, office *o, const scep_wire_poll *in, apr_pool_t *p)
+void office_poll(scep_wire_verdict *out, office *o, const scep_wire_poll *in, apr_time_t deadline,
+                 apr_pool_t *p)
 {
     application a = {
         .o = o,
@@ -51,14 +70,12 @@ void office_poll(scep_wire_verdict *out, office *o, const scep_wire_poll *in, ap
         .transaction_id = in->transaction_id,
         .message_type = SCEP_CERT_POLL,
         .begin = apr_time_now(),
+        .deadline = deadline,
         .key_hash = in->key_hash,
         .p = p,
     };
     const scep_err *err = poll(&a);
 
-    /* A certificate leaves here that the module may not have heard of. */
-    if (!err && a.answer.state == TRANSACTION_ISSUED)
-        err = office_module_notify(&a, NULL);
     office_answer(out, &a, err);
 }
 

@@ -89,13 +89,23 @@ SCEP_MUST const scep_err *office_module_verify(const application *a);
  */
 SCEP_MUST const scep_err *office_module_notify(const application *a, const scep_err *err);
 
+/** The same of a certificate that a CertPoll fetches. @param r the request, which waited */
+SCEP_MUST const scep_err *office_module_delivered(const application *a, const store_request *r);
+
+/** The same of one that waited, before an administrator's yes counts: another request may have used
+ *  its challenge up meanwhile. @param e NULL: is not served any more. @return as
+ *  office_module_verify() */
+SCEP_MUST const scep_err *office_module_verify_again(const office_endpoint *e,
+                                                     const store_request *r, apr_time_t deadline,
+                                                     apr_pool_t *p);
+
 /** The same of what an administrator decided: it stands, whether the module hears of it or not.
  *  @param e NULL: is not served any more; @param cert NULL: denied */
 void office_module_decided(const office_endpoint *e, const store_request *r, const X509 *cert,
                            apr_pool_t *p);
 
 /** The template by the key usage of an NDESGenerateChallenge. @return NULL; BAD_REQUEST: the
- * endpoint has no policy module, or its page was asked for; CONFIG */
+ * endpoint has no policy module, its page was asked for, or params is no UTF-8; CONFIG */
 SCEP_MUST const scep_err *office_module_template(const char **out, const office_endpoint *e,
                                                  const scep_wire_mint *in, apr_pool_t *p);
 

@@ -5,10 +5,14 @@
 #include "message.h"
 #include "template.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* What a device is told where no code of its own says it: E_FAIL. */
 #define HRESULT_FAIL 0x80004005u
+
+/* scepctl does not wait longer for a module to hear of what was decided anyway. */
+#define DECIDED_TIME apr_time_from_sec(10)
 
 bool office_wants_runner(const apr_array_header_t *endpoints)
 {
@@ -48,6 +52,30 @@ const scep_err *office_modules(office *o, runner *r, const char *exec_user, apr_
 
 /* ---- requests ---- */
 
+/* An OCTET STRING holds any bytes, and neither JSON nor a program's locale takes them all. */
+static bool is_text(scep_bytes challenge)
+{
+    size_t at;
+
+    return scep_is_utf8(challenge, &at);
+}
+
+static const scep_err *verify(policy_module *m, const policy_module_request *r, apr_pool_t *p)
+{
+    if (!is_text(r->challenge))
+        return scep_fail(p, CHALLENGE, "the challenge password is no UTF-8");
+    return policy_module_verify(m, r, p);
+}
+
+static const scep_err *notify(policy_module *m, policy_module_request r,
+                              policy_module_disposition disposition, uint32_t hresult,
+                              scep_bytes certificate, apr_pool_t *p)
+{
+    if (!is_text(r.challenge))
+        r.challenge = (scep_bytes){ NULL, 0 };
+    return policy_module_notify(m, &r, disposition, hresult, certificate, p);
+}
+
 static policy_module_request request_of(const application *a)
 {
     return (policy_module_request){
@@ -66,7 +94,7 @@ const scep_err *office_module_verify(const application *a)
 {
     const policy_module_request r = request_of(a);
 
-    return a->endpoint->module ? policy_module_verify(a->endpoint->module, &r, a->p) : NULL;
+    return a->endpoint->module ? verify(a->endpoint->module, &r, a->p) : NULL;
 }
 
 /* Nothing was decided about it, so there is nothing to tell. */
@@ -91,23 +119,77 @@ const scep_err *office_module_notify(const application *a, const scep_err *err)
     if (!m || is_undecided(err))
         return err;
     if (err) {
-        unheard = policy_module_notify(m, &r, POLICY_MODULE_FAILURE, hresult_of(err),
-                                       (scep_bytes){ NULL, 0 }, a->p);
+        unheard =
+            notify(m, r, POLICY_MODULE_FAILURE, hresult_of(err), (scep_bytes){ NULL, 0 }, a->p);
         (void)unheard; /* it is in the log, and a refusal stands */
         return err;
     }
     if (a->answer.state == TRANSACTION_PENDING) {
-        unheard =
-            policy_module_notify(m, &r, POLICY_MODULE_PENDING, 0, (scep_bytes){ NULL, 0 }, a->p);
+        unheard = notify(m, r, POLICY_MODULE_PENDING, 0, (scep_bytes){ NULL, 0 }, a->p);
         (void)unheard; /* it will hear of the end */
         return NULL;
     }
     /* What it does not know of, it cannot revoke or count: the device asks again, gets the same
      * certificate, and the module hears of it once more. */
-    return policy_module_notify(m, &r, POLICY_MODULE_SUCCESS, 0, a->answer.certificate, a->p);
+    return notify(m, r, POLICY_MODULE_SUCCESS, 0, a->answer.certificate, a->p);
 }
 
-/* ---- scepctl ---- */
+/* ---- what waited ---- */
+
+/* The inverse of scep_printable() for what it did not cut. */
+static scep_bytes unprintable(const char *text, apr_pool_t *p)
+{
+    unsigned char *bytes = apr_palloc(p, strlen(text) + 1), *to = bytes;
+    unsigned value;
+
+    while (*text) {
+        bool escaped = sscanf(text, "\\x%2X", &value) == 1;
+
+        *to++ = (unsigned char)(escaped ? value : (unsigned char)*text);
+        text += escaped ? 4 : 1;
+    }
+    return (scep_bytes){ bytes, (size_t)(to - bytes) };
+}
+
+/* As the module heard of it when it came. */
+static const scep_err *request_of_queue(policy_module_request *out, const store_request *r,
+                                        apr_time_t deadline, apr_pool_t *p)
+{
+    scep_csr *csr;
+    X509 *old = NULL;
+
+    SCEP_TRY(scep_csr_read(&csr, r->csr, p));
+    if (r->old.len)
+        SCEP_TRY(scep_cert_read(&old, r->old, p));
+    *out = (policy_module_request){ .template_name = r->template_name,
+                                    .peer = r->peer,
+                                    .transaction_id = unprintable(r->transaction_id, p),
+                                    .challenge = old ? (scep_bytes){ NULL, 0 } : csr->challenge,
+                                    .csr = r->csr,
+                                    .old = old,
+                                    .deadline = deadline };
+    return NULL;
+}
+
+const scep_err *office_module_delivered(const application *a, const store_request *r)
+{
+    policy_module_request told;
+
+    SCEP_TRY(request_of_queue(&told, r, a->deadline, a->p));
+    told.peer = a->peer;
+    return notify(a->endpoint->module, told, POLICY_MODULE_SUCCESS, 0, a->answer.certificate, a->p);
+}
+
+const scep_err *office_module_verify_again(const office_endpoint *e, const store_request *r,
+                                           apr_time_t deadline, apr_pool_t *p)
+{
+    policy_module_request asked;
+
+    if (!e || !e->module)
+        return NULL;
+    SCEP_TRY(request_of_queue(&asked, r, deadline, p));
+    return verify(e->module, &asked, p);
+}
 
 void office_module_decided(const office_endpoint *e, const store_request *r, const X509 *cert,
                            apr_pool_t *p)
@@ -115,22 +197,12 @@ void office_module_decided(const office_endpoint *e, const store_request *r, con
     policy_module_request told;
     scep_bytes certificate = { NULL, 0 };
     const scep_err *err;
-    scep_csr *csr;
-    X509 *old = NULL;
 
-    if (!e || !e->module || scep_csr_read(&csr, r->csr, p) ||
-        (r->old.len && scep_cert_read(&old, r->old, p)) ||
+    if (!e || !e->module || request_of_queue(&told, r, apr_time_now() + DECIDED_TIME, p) ||
         (cert && scep_cert_der(&certificate, cert, p)))
         return;
-    told = (policy_module_request){ .template_name = r->template_name,
-                                    .peer = r->peer,
-                                    .transaction_id = scep_bytes_of(r->transaction_id),
-                                    .challenge = old ? (scep_bytes){ NULL, 0 } : csr->challenge,
-                                    .csr = r->csr,
-                                    .old = old };
-    err =
-        policy_module_notify(e->module, &told, cert ? POLICY_MODULE_SUCCESS : POLICY_MODULE_FAILURE,
-                             cert ? 0 : HRESULT_FAIL, certificate, p);
+    err = notify(e->module, told, cert ? POLICY_MODULE_SUCCESS : POLICY_MODULE_FAILURE,
+                 cert ? 0 : HRESULT_FAIL, certificate, p);
     (void)err; /* in the log; the decision stands, and a poll tells it again */
 }
 
@@ -140,6 +212,7 @@ const scep_err *office_module_template(const char **out, const office_endpoint *
                                        const scep_wire_mint *in, apr_pool_t *p)
 {
     const conf_template *t;
+    size_t at;
 
     if (!e->module)
         return scep_fail(p, BAD_REQUEST, "endpoint %s has no policy module that makes challenges",
@@ -149,6 +222,8 @@ const scep_err *office_module_template(const char **out, const office_endpoint *
                          "endpoint %s has a policy module, which makes its challenges: "
                          "operation=NDESGenerateChallenge asks for one",
                          e->name);
+    if (!scep_is_utf8(scep_bytes_of(in->params), &at))
+        return scep_fail(p, BAD_REQUEST, "params is no UTF-8");
     t = template_pick(e->authority->conf, &e->settings, in->key_usage);
     if (!t)
         return scep_fail(p, CONFIG, "the endpoint's template is not there");

@@ -103,7 +103,7 @@ static const scep_err *ask_store(store_tx *tx, void *baton)
             &APR_ARRAY_IDX(out->authorities, i, scep_wire_authority_state);
         store_crl crl = { 0 };
 
-        SCEP_TRY(store_crl_get(tx, a->name, &crl));
+        SCEP_TRY(store_crl_head(tx, a->name, &crl));
         a->crl_number = as_time(crl.number);
         a->crl_next = crl.number ? as_time(crl.next_update) : 0;
     }
@@ -111,7 +111,7 @@ static const scep_err *ask_store(store_tx *tx, void *baton)
         scep_wire_endpoint_state *e = &APR_ARRAY_IDX(out->endpoints, i, scep_wire_endpoint_state);
         apr_int64_t unused, waiting, of_key, of_peer;
 
-        SCEP_TRY(store_unused_get(tx, e->name, &unused));
+        SCEP_TRY(store_challenge_count(tx, e->name, now, &unused));
         SCEP_TRY(store_request_waiting(tx, e->name, "", "", now, &waiting, &of_key, &of_peer));
         e->unused = as_time(unused);
         e->waiting = as_time(waiting);

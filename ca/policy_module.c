@@ -32,7 +32,8 @@ bool policy_module_is_program(const char *text)
     scep_fail((p), CONFIG, "NDES-53 endpoint %s: SCEPPolicyModule %s: " fmt, (s)->endpoint, \
               scep_printable((p), scep_bytes_of((s)->text), 300), __VA_ARGS__)
 
-/* Whoever may write the program decides who gets certificates. */
+/* Whoever may write the program decides who gets certificates, and its owner may give himself leave
+ * at any time. */
 static const scep_err *check_writers(const policy_module_source *s, const struct stat *st,
                                      apr_pool_t *p)
 {
@@ -43,11 +44,10 @@ static const scep_err *check_writers(const policy_module_source *s, const struct
         return module_fail(p, s, "group or others may write the program: %s", "chmod go-w it");
     if (name && geteuid() == 0 && !user)
         return module_fail(p, s, "there is no user \"%s\" (SCEPExecUser)", name);
-    if (user && st->st_uid == user->pw_uid)
+    if (st->st_uid != 0 && st->st_uid != geteuid())
         return module_fail(p, s,
-                           "the program belongs to \"%s\", who runs it and could change it: give "
-                           "it to root",
-                           name);
+                           "the program belongs to user %lu, who could change it: give it to root",
+                           (unsigned long)st->st_uid);
     if (user && !(st->st_mode & (st->st_gid == user->pw_gid ? S_IXGRP : S_IXOTH)))
         return module_fail(p, s, "\"%s\" (SCEPExecUser) may not execute the program: chmod a+rx it",
                            name);

@@ -35,9 +35,10 @@ typedef struct policy_module_source {
 bool policy_module_is_program(const char *text);
 
 /**
- * Check and load: the program must be an absolute path of a file that the user may execute and that
- * neither it nor group and others may write; secrets and keys are read here, while scep-ca may.
- * jansson's memory is wiped when it is freed from here on, in the whole process.
+ * Check and load: the program must be an absolute path of a file that the user may execute, that
+ * belongs to root (or to who this is) and that group and others may not write; secrets and keys are
+ * read here, while scep-ca may. jansson's memory is wiped when it is freed from here on, in the
+ * whole process.
  * @return NULL, or CONFIG with "NDES-53 …"
  */
 SCEP_MUST const scep_err *policy_module_make(policy_module **out,

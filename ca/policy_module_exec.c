@@ -95,6 +95,11 @@ static const scep_err *read_answer(module_answer *out, const module_call *c,
     if (ran->outcome != SCEP_RAN_EXITED || ran->number > 1)
         return scep_fail(p, UNAVAILABLE, "the program %s", runner_describe(ran, p));
     out->yes = ran->number == 0;
+    /* Python and others end so, too, where nobody catches what went wrong. */
+    if (!out->yes && !line.len)
+        return scep_fail(p, UNAVAILABLE,
+                         "the program gave no reason for a no, as one that crashed: it %s",
+                         runner_describe(ran, p));
     if (!out->yes) {
         out->reason = scep_printable(p, line, 200);
         return NULL;
@@ -214,11 +219,14 @@ static const scep_err *receive_line(scep_bytes *out, const policy_module *m, con
     return whole ? NULL : scep_fail(p, UNAVAILABLE, "the program answered more than one line");
 }
 
-static const scep_err *converse(module_answer *out, policy_module *m, const module_call *c,
+static const scep_err *converse(module_answer *out, policy_module *m, const module_call *call,
                                 apr_pool_t *p)
 {
+    module_call numbered = *call;
+    const module_call *c = &numbered;
     scep_bytes line;
 
+    numbered.id = ++m->asked;
     SCEP_TRY(start(m, p));
     SCEP_TRY(send_line(m, c, module_json_write(m, c, p), p));
     SCEP_TRY(receive_line(&line, m, c, p));

@@ -1,6 +1,7 @@
 /* Policy modules behind https. */
 #include "policy_module_int.h"
 
+#include "certs.h"
 #include "key.h"
 #include "own.h"
 
@@ -61,6 +62,32 @@ static const scep_err *read_secret(scep_bytes *out, const char *path, apr_pool_t
     return NULL;
 }
 
+static const scep_err *read_client(module_https *h, const conf_module *section, apr_pool_t *p)
+{
+    STACK_OF(X509) * certs;
+    EVP_PKEY *key;
+
+    SCEP_TRY(scep_key_load(&key, section->client_key, p));
+    SCEP_TRY(scep_certs_load(&certs, section->client_cert, p));
+    if (X509_check_private_key(sk_X509_value(certs, 0), key) != 1) {
+        ERR_clear_error();
+        return scep_fail(p, CONFIG, "%s: its first certificate is not of the key %s",
+                         section->client_cert, section->client_key);
+    }
+    SCEP_TRY(read_file(&h->key, section->client_key, true, p));
+    return read_file(&h->cert, section->client_cert, false, p);
+}
+
+/* An empty file must not be taken for none: then the system's authorities were trusted. */
+static const scep_err *read_anchors(module_https *h, const char *path, apr_pool_t *p)
+{
+    STACK_OF(X509) * certs;
+
+    SCEP_TRY(scep_certs_load(&certs, path, p));
+    h->ca_file = apr_pstrdup(p, path);
+    return read_file(&h->anchors, path, false, p);
+}
+
 static apr_status_t curl_end(void *unused)
 {
     curl_global_cleanup();
@@ -71,7 +98,6 @@ const scep_err *module_https_make(module_https **out, const char *url, const con
                                   apr_pool_t *p)
 {
     module_https *h = apr_pcalloc(p, sizeof(*h));
-    EVP_PKEY *key;
 
     for (const char *at = url; *at; at++)
         if (*at <= ' ' || *at > '~')
@@ -85,15 +111,10 @@ const scep_err *module_https_make(module_https **out, const char *url, const con
     apr_pool_cleanup_register(p, NULL, curl_end, apr_pool_cleanup_null);
     if (section && section->secret)
         SCEP_TRY(read_secret(&h->secret, section->secret, p));
-    if (section && section->client_cert) {
-        SCEP_TRY(scep_key_load(&key, section->client_key, p));
-        SCEP_TRY(read_file(&h->key, section->client_key, true, p));
-        SCEP_TRY(read_file(&h->cert, section->client_cert, false, p));
-    }
-    if (section && section->ca_file) {
-        SCEP_TRY(read_file(&h->anchors, section->ca_file, false, p));
-        h->ca_file = apr_pstrdup(p, section->ca_file);
-    }
+    if (section && section->client_cert)
+        SCEP_TRY(read_client(h, section, p));
+    if (section && section->ca_file)
+        SCEP_TRY(read_anchors(h, section->ca_file, p));
     *out = h;
     return NULL;
 }
@@ -134,7 +155,7 @@ static bool set_blob(CURL *curl, CURLoption option, scep_bytes bytes)
 {
     struct curl_blob blob = { (void *)bytes.data, bytes.len, CURL_BLOB_NOCOPY };
 
-    return !bytes.len || curl_easy_setopt(curl, option, &blob) == CURLE_OK;
+    return bytes.len && curl_easy_setopt(curl, option, &blob) == CURLE_OK;
 }
 
 /* What is trusted in place of the system's. */
@@ -151,6 +172,22 @@ static bool set_anchors(CURL *curl, const module_https *h)
 #endif
 }
 
+static bool set_client(CURL *curl, const module_https *h)
+{
+    return !h->cert.len || (set_blob(curl, CURLOPT_SSLCERT_BLOB, h->cert) &&
+                            set_blob(curl, CURLOPT_SSLKEY_BLOB, h->key));
+}
+
+/* A resolver that does not answer is not waited for beyond the call's time. */
+static bool set_time(CURL *curl, long ms)
+{
+#if LIBCURL_VERSION_NUM >= 0x075700
+    if (curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK)
+        return false;
+#endif
+    return curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ms) == CURLE_OK;
+}
+
 /* No redirect is followed and no proxy of the environment asked: what is sent holds challenges. No
  * signals: other threads are at work. */
 static bool set_transport(CURL *curl, const policy_module *m, long ms)
@@ -158,16 +195,14 @@ static bool set_transport(CURL *curl, const policy_module *m, long ms)
     const module_https *h = m->https;
 
     return https_only(curl) && curl_easy_setopt(curl, CURLOPT_URL, m->address) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ms) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK && set_time(curl, ms) &&
            curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
-           set_anchors(curl, h) && set_blob(curl, CURLOPT_SSLCERT_BLOB, h->cert) &&
-           set_blob(curl, CURLOPT_SSLKEY_BLOB, h->key);
+           set_anchors(curl, h) && set_client(curl, h);
 }
 
 static bool set_exchange(CURL *curl, scep_bytes body, struct curl_slist *headers, reply *into,
@@ -183,26 +218,35 @@ static bool set_exchange(CURL *curl, scep_bytes body, struct curl_slist *headers
            curl_easy_setopt(curl, CURLOPT_WRITEDATA, into) == CURLE_OK;
 }
 
-/* "X-SCEP-Signature: sha256=HEX", HMAC-SHA-256 of the body; NULL: there is no secret. */
-static const scep_err *signature(const char **out, const module_https *h, scep_bytes body,
-                                 apr_pool_t *p)
+/* Header lines; NULL: there is no secret. */
+typedef struct proof {
+    const char *timestamp, *signature;
+} proof;
+
+/* HMAC-SHA-256 of the time, a dot and the body: what was once sent is not good for ever. */
+static const scep_err *sign(proof *out, const module_https *h, scep_bytes body, apr_pool_t *p)
 {
-    unsigned char hash[32];
-    size_t size = 0;
+    const char *time = apr_psprintf(p, "%" APR_TIME_T_FMT ".", apr_time_sec(apr_time_now()));
+    size_t len = strlen(time), size = 0;
+    unsigned char hash[32], *text;
     char *hex;
 
-    *out = NULL;
+    *out = (proof){ NULL, NULL };
     if (!h->secret.len)
         return NULL;
-    if (!EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, h->secret.data, h->secret.len, body.data,
-                   body.len, hash, sizeof(hash), &size) ||
+    text = scep_secret(p, len + body.len);
+    memcpy(text, time, len);
+    memcpy(text + len, body.data, body.len);
+    if (!EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, h->secret.data, h->secret.len, text,
+                   len + body.len, hash, sizeof(hash), &size) ||
         size != sizeof(hash))
         return scep_fail(p, INTERNAL, "HMAC-SHA256 failed");
     hex = scep_hex(p, (scep_bytes){ hash, sizeof(hash) });
     for (char *at = hex; *at; at++)
         if (*at >= 'A' && *at <= 'F')
             *at = (char)(*at - 'A' + 'a');
-    *out = apr_pstrcat(p, "X-SCEP-Signature: sha256=", hex, NULL);
+    out->timestamp = apr_psprintf(p, "X-SCEP-Timestamp: %.*s", (int)len - 1, time);
+    out->signature = apr_pstrcat(p, "X-SCEP-Signature: sha256=", hex, NULL);
     return NULL;
 }
 
@@ -221,15 +265,17 @@ static const scep_err *post(reply *into, long *status, const policy_module *m, s
     char why[CURL_ERROR_SIZE] = "";
     struct curl_slist *headers = NULL;
     CURLcode code = CURLE_FAILED_INIT;
-    const char *signed_by;
+    proof shown;
     CURL *curl;
 
-    SCEP_TRY(signature(&signed_by, m->https, body, p));
+    if (ms < 1) /* which libcurl takes for "never" */
+        return scep_fail(p, UNAVAILABLE, "timed out before it was asked");
+    SCEP_TRY(sign(&shown, m->https, body, p));
     curl = curl_easy_init();
     if (curl && add_header(&headers, "Content-Type: application/json") &&
         add_header(&headers, "Accept: application/json") && add_header(&headers, "Expect:") &&
-        add_header(&headers, signed_by) && set_transport(curl, m, ms) &&
-        set_exchange(curl, body, headers, into, why))
+        add_header(&headers, shown.timestamp) && add_header(&headers, shown.signature) &&
+        set_transport(curl, m, ms) && set_exchange(curl, body, headers, into, why))
         code = curl_easy_perform(curl);
     if (code == CURLE_OK)
         code = curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);

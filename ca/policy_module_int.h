@@ -22,6 +22,7 @@ typedef struct module_call {
     int disposition;
     uint32_t hresult;
     apr_time_t deadline;
+    uint64_t id; /* of a line to a kept program, which its answer repeats; 0: none */
 } module_call;
 
 typedef struct module_answer {
@@ -39,8 +40,9 @@ struct policy_module {
     const scep_err *(*call)(module_answer *out, policy_module *m, const module_call *c,
                             apr_pool_t *p);
     runner *runner;
-    pthread_mutex_t lock; /* of kept: a call at a time */
+    pthread_mutex_t lock; /* of these two: a call at a time */
     runner_kept kept;
+    uint64_t asked; /* the last id */
     module_https *https;
 };
 

@@ -78,6 +78,8 @@ static void write_call(writer *w, const policy_module *m, const module_call *c, 
 {
     put_text(w, "{\"call\":");
     put_string(w, scep_bytes_of(c->name));
+    if (c->id)
+        put_text(w, apr_psprintf(p, ",\"id\":%" APR_UINT64_T_FMT, c->id));
     member_text(w, "endpoint", m->endpoint);
     member_text(w, "template", c->template_name);
     member_text(w, "peer", c->peer);
@@ -128,10 +130,13 @@ static const scep_err *take(module_answer *out, const module_call *c, const json
     const json_t *allow = json_object_get(answer, "allow");
     const json_t *reason = json_object_get(answer, "reason");
     const json_t *challenge = json_object_get(answer, "challenge");
+    const json_t *id = json_object_get(answer, "id");
     char *copy;
 
     if (!json_is_object(answer))
         return scep_fail(p, UNAVAILABLE, "the answer is no JSON object");
+    if (c->id && (!json_is_integer(id) || (uint64_t)json_integer_value(id) != c->id))
+        return scep_fail(p, UNAVAILABLE, "the answer does not repeat the \"id\" of the call");
     if ((allow && !json_is_boolean(allow)) || (reason && !json_is_string(reason)))
         return scep_fail(p, UNAVAILABLE, "\"allow\" is no boolean, or \"reason\" no string");
     if (!allow && c->kind == MODULE_VERIFY)

@@ -74,13 +74,18 @@ const scep_err *process_begin(apr_pool_t *p)
     return not_dumpable(p);
 }
 
+const scep_err *process_close_others(apr_pool_t *p)
+{
+    if (close_from(3) != 0)
+        return scep_fail(p, INTERNAL, "close_range: %s", strerror(errno));
+    return NULL;
+}
+
 const scep_err *process_detach(apr_pool_t *p)
 {
     /* fails only where it leads a session already */
     (void)setsid();
-    if (close_from(3) != 0)
-        return scep_fail(p, INTERNAL, "close_range: %s", strerror(errno));
-    return NULL;
+    return process_close_others(p);
 }
 
 const scep_err *process_move(int *out, int fd, apr_pool_t *p)

@@ -19,6 +19,9 @@ SCEP_MUST const scep_err *process_begin(apr_pool_t *p);
  *  descriptors reach scep-ca. */
 SCEP_MUST const scep_err *process_detach(apr_pool_t *p);
 
+/** The latter alone. */
+SCEP_MUST const scep_err *process_close_others(apr_pool_t *p);
+
 /** Move descriptor @a fd to a new one, closed on exec, and leave /dev/null in its place. */
 SCEP_MUST const scep_err *process_move(int *out, int fd, apr_pool_t *p);
 

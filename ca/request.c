@@ -10,8 +10,11 @@
 #define SWEPT_AT_ONCE 100
 #define DAY (24 * 60 * 60)
 
-/* As much of a transactionID as the audit lines show. */
+/* As much of an id that was typed as an error shows. */
 #define SHOWN 64
+/* The longest transactionID that is read (lib/message.h): kept whole, as a policy module is told of
+ * it again when the request is decided. */
+#define TRANSACTION_ID_MOST 255
 
 /* One key or one address gets a tenth of the places, but never fewer than this. */
 #define FEW 5
@@ -63,7 +66,7 @@ const scep_err *request_pend(store_tx *tx, transaction *t, const request_facts *
         .transaction = t->row.transaction,
         .key_hash = t->row.key_hash,
         .csr_hash = t->row.csr_hash,
-        .transaction_id = scep_printable(p, facts->transaction_id, SHOWN),
+        .transaction_id = scep_printable(p, facts->transaction_id, TRANSACTION_ID_MOST),
         .subject = facts->subject,
         .peer = facts->peer,
         .message_type = facts->message_type,

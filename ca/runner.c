@@ -4,17 +4,19 @@
 #include <apr_strings.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define READY_TIME 10000            /* milliseconds */
+#define READY_TIME apr_time_from_sec(10)
 #define MARGIN apr_time_from_sec(3) /* for the runner's answer, beyond the program's time */
 
 struct runner {
     int fd;
+    pid_t pid;
 };
 
 /* ---- start ---- */
@@ -40,20 +42,42 @@ static const scep_err *spawn(pid_t *pid, int theirs, const char *user, apr_pool_
     return NULL;
 }
 
+static bool wait_readable(int fd)
+{
+    const apr_time_t until = apr_time_now() + READY_TIME;
+    struct pollfd pfd = { fd, POLLIN, 0 };
+    int n;
+
+    do {
+        apr_interval_time_t left = until - apr_time_now();
+
+        n = left > 0 ? poll(&pfd, 1, (int)apr_time_as_msec(left) + 1) : 0;
+    } while (n < 0 && errno == EINTR);
+    return n == 1;
+}
+
 /* It says "ok", or why not. */
 static const scep_err *wait_ready(int fd, apr_pool_t *p)
 {
-    struct pollfd pfd = { fd, POLLIN, 0 };
     char text[512];
     ssize_t n = -1;
 
-    if (poll(&pfd, 1, READY_TIME) == 1)
+    if (wait_readable(fd))
         n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
     text[n > 0 ? n : 0] = '\0';
     if (!strcmp(text, "ok"))
         return NULL;
     return scep_fail(p, CONFIG, "the runner of programs did not get ready: %s",
                      n > 0 ? text : "it said nothing");
+}
+
+/* One that did not get ready. It may hang where not even this signal ends it, such as in a
+ * directory of users that does not answer; then it is not waited for. */
+static void end_runner(pid_t pid)
+{
+    (void)kill(pid, SIGKILL);
+    for (int i = 0; i < 100 && waitpid(pid, NULL, WNOHANG) == 0; i++)
+        (void)poll(NULL, 0, 20);
 }
 
 const scep_err *runner_start(runner **out, const char *user, apr_pool_t *p)
@@ -73,13 +97,14 @@ const scep_err *runner_start(runner **out, const char *user, apr_pool_t *p)
     if (!err)
         err = wait_ready(pair[0], p);
     if (err) {
-        (void)close(pair[0]); /* it ends by that */
+        (void)close(pair[0]);
         if (pid > 0)
-            (void)waitpid(pid, NULL, 0);
+            end_runner(pid);
         return err;
     }
     *out = apr_pcalloc(p, sizeof(**out));
     (*out)->fd = pair[0];
+    (*out)->pid = pid;
     return NULL;
 }
 
@@ -90,7 +115,26 @@ int runner_fd(const runner *r)
 
 /* ---- ask ---- */
 
-/* One message with one or two descriptors: a place to answer, and what a kept program talks on. */
+/* A program may stop the runner, whose user it shares, and then no endpoint that has a program
+ * would ever be answered. Whoever watches the descriptor sees the end; the runner, awake again,
+ * sees it as well and ends with all that it started. As it is in the same session the signal
+ * reaches it, whoever it is. */
+static void abandon(const runner *r)
+{
+    (void)shutdown(r->fd, SHUT_RDWR);
+    (void)kill(r->pid, SIGCONT);
+}
+
+static const scep_err *unanswered(const runner *r, apr_time_t deadline, const scep_err *why,
+                                  apr_pool_t *p)
+{
+    if (apr_time_now() >= deadline)
+        abandon(r);
+    return scep_fail(p, UNAVAILABLE, "the runner of programs does not answer: %s", why->detail);
+}
+
+/* One message with one or two descriptors: a place to answer, and what a kept program talks on. A
+ * runner that reads nothing lets hundreds wait there; one more would wait without end. */
 static const scep_err *hand_over(const runner *r, const int *fds, size_t n, apr_pool_t *p)
 {
     union {
@@ -109,38 +153,57 @@ static const scep_err *hand_over(const runner *r, const int *fds, size_t n, apr_
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(n * sizeof(int));
     memcpy(CMSG_DATA(c), fds, n * sizeof(int));
-    if (sendmsg(r->fd, &message, MSG_NOSIGNAL) != 1)
+    if (sendmsg(r->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
         return scep_fail(p, UNAVAILABLE, "the runner of programs cannot be reached: %s",
                          strerror(errno));
     return NULL;
+}
+
+/* What it is to run, and what it says of that. */
+static const scep_err *ask(scep_wire_ran *out, int fd, const scep_wire_run *what,
+                           apr_time_t deadline, apr_pool_t *p)
+{
+    scep_bytes body;
+    int verb = 0;
+
+    SCEP_TRY(scep_wire_write(fd, scep_wire_put_run(SCEP_VERB_RUN, what, p), deadline, p));
+    SCEP_TRY(scep_wire_read(fd, &verb, &body, deadline, p));
+    if (verb != SCEP_VERB_RAN)
+        return scep_fail(p, INTERNAL, "verb %d", verb);
+    return scep_wire_get_ran(out, body, p);
 }
 
 const scep_err *runner_run(scep_wire_ran *out, runner *r, const scep_wire_run *what, apr_pool_t *p)
 {
     apr_time_t deadline = apr_time_now() + apr_time_from_msec(what->ms) + MARGIN;
     const scep_err *err;
-    scep_bytes body;
-    int verb = 0, pair[2];
+    int pair[2];
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
         return scep_fail(p, UNAVAILABLE, "no socket pair: %s", strerror(errno));
     err = hand_over(r, &pair[1], 1, p);
     (void)close(pair[1]);
     if (!err)
-        err = scep_wire_write(pair[0], scep_wire_put_run(SCEP_VERB_RUN, what, p), deadline, p);
-    if (!err)
-        err = scep_wire_read(pair[0], &verb, &body, deadline, p);
+        err = ask(out, pair[0], what, deadline, p);
     (void)close(pair[0]);
-    if (!err && verb == SCEP_VERB_RAN)
-        err = scep_wire_get_ran(out, body, p);
-    else if (!err)
-        err = scep_fail(p, INTERNAL, "verb %d", verb);
-    if (err)
-        return scep_fail(p, UNAVAILABLE, "the runner of programs does not answer: %s", err->detail);
-    return NULL;
+    return err ? unanswered(r, deadline, err, p) : NULL;
 }
 
 /* ---- kept ---- */
+
+/* Its start is waited for: a runner that was stopped would let one after the other look late. */
+static const scep_err *keep(const runner *r, int life, const scep_wire_run *what, apr_pool_t *p)
+{
+    apr_time_t deadline = apr_time_now() + MARGIN;
+    scep_wire_ran ran;
+    const scep_err *err = ask(&ran, life, what, deadline, p);
+
+    if (err)
+        return unanswered(r, deadline, err, p);
+    if (ran.outcome != SCEP_RAN_STARTED)
+        return scep_fail(p, UNAVAILABLE, "the program %s", runner_describe(&ran, p));
+    return NULL;
+}
 
 const scep_err *runner_keep(runner_kept *out, runner *r, const scep_wire_run *what, apr_pool_t *p)
 {
@@ -163,8 +226,7 @@ const scep_err *runner_keep(runner_kept *out, runner *r, const scep_wire_run *wh
     (void)close(life[1]);
     (void)close(talk[1]);
     if (!err)
-        err = scep_wire_write(life[0], scep_wire_put_run(SCEP_VERB_RUN, what, p),
-                              apr_time_now() + MARGIN, p);
+        err = keep(r, life[0], what, p);
     if (err)
         runner_let_go(out);
     return err;

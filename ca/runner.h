@@ -26,7 +26,8 @@ typedef struct runner_kept {
  */
 SCEP_MUST const scep_err *runner_start(runner **out, const char *user, apr_pool_t *p);
 
-/** A descriptor that becomes readable when the runner ends. */
+/** A descriptor that becomes readable when the runner ends, and when it left a call unanswered
+ *  beyond all time: it was stopped, and nothing is run any more. */
 int runner_fd(const runner *r);
 
 /**
@@ -39,7 +40,7 @@ SCEP_MUST const scep_err *runner_run(scep_wire_ran *out, runner *r, const scep_w
                                      apr_pool_t *p);
 
 /** Start a program and keep it, until runner_let_go() or until it ends. what->input and what->ms
- *  do not count. @return NULL, or UNAVAILABLE */
+ *  do not count. @return NULL, or UNAVAILABLE: it cannot be started, or as for runner_run() */
 SCEP_MUST const scep_err *runner_keep(runner_kept *out, runner *r, const scep_wire_run *what,
                                       apr_pool_t *p);
 

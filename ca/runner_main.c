@@ -9,11 +9,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define JOBS_MOST 128
+#define DESCRIPTORS_MOST 1024 /* four for each job, and what programs are used to */
 
 typedef struct workshop {
     int control, signals;
@@ -79,7 +81,7 @@ static void read_signals(workshop *w)
     struct signalfd_siginfo info;
 
     while (read(w->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
-        w->leaving = w->leaving || info.ssi_signo == SIGTERM;
+        w->leaving = w->leaving || info.ssi_signo != SIGCHLD;
     for (job *j = w->jobs; j; j = j->next)
         job_reap(j);
 }
@@ -147,6 +149,32 @@ static void loop(workshop *w)
 
 /* ---- start ---- */
 
+/* SELinux may not let the hard limit of httpd's domain be changed; the other is what counts. */
+static bool lower(int which, rlim_t most)
+{
+    struct rlimit limit;
+
+    if (getrlimit(which, &limit) != 0)
+        return false;
+    if (limit.rlim_cur > most)
+        limit.rlim_cur = most;
+    if (setrlimit(which, &limit) != 0)
+        return false;
+    if (limit.rlim_max > most)
+        limit.rlim_max = most;
+    (void)setrlimit(which, &limit);
+    return true;
+}
+
+/* Programs inherit these. scep-ca's number of descriptors is none of theirs, and many close or
+ * visit all that they might have; a core would hold challenges. */
+static const scep_err *limit_programs(apr_pool_t *p)
+{
+    if (!lower(RLIMIT_NOFILE, DESCRIPTORS_MOST) || !lower(RLIMIT_CORE, 0))
+        return scep_fail(p, INTERNAL, "setrlimit: %s", strerror(errno));
+    return NULL;
+}
+
 static const scep_err *begin(workshop *w, const char *user, apr_pool_t *p)
 {
     bool gone = false;
@@ -154,7 +182,11 @@ static const scep_err *begin(workshop *w, const char *user, apr_pool_t *p)
     pid_t parent;
 
     SCEP_TRY(process_begin(p));
-    SCEP_TRY(process_detach(p));
+    /* scep-ca's session, so that it can wake this process, but a group of its own */
+    SCEP_TRY(process_close_others(p));
+    if (setpgid(0, 0) != 0)
+        return scep_fail(p, INTERNAL, "setpgid: %s", strerror(errno));
+    SCEP_TRY(limit_programs(p));
     SCEP_TRY(process_peer(&parent, STDIN_FILENO, p));
     SCEP_TRY(process_move(&w->control, STDIN_FILENO, p));
     SCEP_TRY(process_become(user, p));
@@ -166,6 +198,7 @@ static const scep_err *begin(workshop *w, const char *user, apr_pool_t *p)
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP); /* wakes it where it was stopped when scep-ca ended */
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return scep_fail(p, INTERNAL, "sigprocmask: %s", strerror(errno));
     w->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -65,13 +65,15 @@ bool job_is_over(const job *j)
 
 void job_kill(const job *j)
 {
-    /* Not reaped yet, so the number is still its own. */
-    if (j->pid)
-        (void)kill(-j->pid, SIGKILL);
+    if (!j->pid)
+        return;
+    /* Not reaped yet, so the number is still its own; it may have gone to another group. */
+    (void)kill(-j->pid, SIGKILL);
+    (void)kill(j->pid, SIGKILL);
 }
 
-/* Say what became of it; whoever asked may be gone. What still runs is waited for without him. */
-static void answer(job *j, uint32_t outcome, int number)
+/* Whoever asked may be gone. */
+static void say(job *j, uint32_t outcome, int number)
 {
     const char *said =
         scep_printable(j->pool, (scep_bytes){ (unsigned char *)j->complaint, j->complaint_len },
@@ -86,6 +88,12 @@ static void answer(job *j, uint32_t outcome, int number)
     if (j->fd[JOB_ANSWER] >= 0)
         err = scep_wire_write(j->fd[JOB_ANSWER], frame, apr_time_now(), j->pool);
     (void)err; /* then he reads the end of the connection, which is a fault to him as well */
+}
+
+/* Say what became of it. What still runs is waited for without him. */
+static void answer(job *j, uint32_t outcome, int number)
+{
+    say(j, outcome, number);
     for (int i = 0; i < RUNNER_MAIN_JOB_FDS; i++)
         drop(&j->fd[i]);
     drop(&j->talk);
@@ -184,7 +192,9 @@ static void start(job *j, const scep_wire_run *run)
         return;
     }
     j->deadline = j->kept ? 0 : apr_time_now() + apr_time_from_msec(run->ms);
-    if (!j->kept && !j->input.len)
+    if (j->kept)
+        say(j, SCEP_RAN_STARTED, 0);
+    else if (!j->input.len)
         drop(&j->fd[JOB_IN]);
 }
 

@@ -111,7 +111,8 @@ static void read_control(server *s)
 static void runner_is_gone(server *s)
 {
     log_line(LOG_LEVEL_CRIT,
-             "SCEP0323: the runner of programs ended; scep-ca ends, too, and is started again");
+             "SCEP0323: the runner of programs ended or answers no more; scep-ca ends, too, and is "
+             "started again");
     desk_unwatch(&s->desk, s->options->runner);
     httpd_is_gone(s);
 }

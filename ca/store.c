@@ -101,7 +101,7 @@ const scep_err *store_challenge_use(store_tx *tx, const char *endpoint, const ch
 }
 
 const scep_err *store_challenge_sweep(store_tx *tx, const char *endpoint, apr_int64_t now, int most,
-                                      int *unused)
+                                      int *unused, int *removed)
 {
     apr_int64_t limit = most;
     int used = 0;
@@ -110,8 +110,10 @@ const scep_err *store_challenge_sweep(store_tx *tx, const char *endpoint, apr_in
     SCEP_TRY(store_change(tx, STORE_CHALLENGE_SWEEP, STORE_ARGS(endpoint, "fresh", &now, &limit),
                           unused));
     limit -= *unused;
-    return store_change(tx, STORE_CHALLENGE_SWEEP, STORE_ARGS(endpoint, "used", &now, &limit),
-                        &used);
+    SCEP_TRY(
+        store_change(tx, STORE_CHALLENGE_SWEEP, STORE_ARGS(endpoint, "used", &now, &limit), &used));
+    *removed = *unused + used;
+    return NULL;
 }
 
 const scep_err *store_unused_get(store_tx *tx, const char *endpoint, apr_int64_t *count)

@@ -95,10 +95,21 @@ SCEP_MUST const scep_err *store_challenge_list(store_tx *tx, const char *endpoin
 SCEP_MUST const scep_err *store_challenge_drop(store_tx *tx, const char *endpoint, const char *hash,
                                                bool *done);
 
-/** Remove at most @a most fresh but expired ones, and used ones that would have expired. @param
- *  unused how many of those removed had not been used */
+/** Remove at most @a most fresh but expired ones, and used ones that would have expired.
+ *  @param unused how many of those @a removed had not been used */
 SCEP_MUST const scep_err *store_challenge_sweep(store_tx *tx, const char *endpoint, apr_int64_t now,
-                                                int most, int *unused);
+                                                int most, int *unused, int *removed);
+
+/** Do @a most fresh ones or more (1 or more) expire after @a now? For where the counter below says
+ *  so with expired ones in it: reads so many entries of an index. */
+SCEP_MUST const scep_err *store_challenge_crowd(store_tx *tx, const char *endpoint, apr_int64_t now,
+                                                apr_int64_t most, bool *crowd);
+
+/** How many fresh ones expire after @a now: the counter below without those that are not swept
+ *  yet. Reads as many entries of an index as there are of these; where they are many, of those that
+ *  it counts. */
+SCEP_MUST const scep_err *store_challenge_count(store_tx *tx, const char *endpoint, apr_int64_t now,
+                                                apr_int64_t *count);
 
 /* The one challenge of an endpoint that is good for all devices and has no end. */
 typedef struct store_single {
@@ -120,7 +131,8 @@ SCEP_MUST const scep_err *store_single_list(store_tx *tx, apr_array_header_t **r
 SCEP_MUST const scep_err *store_single_drop(store_tx *tx, const char *endpoint, const char *hash,
                                             bool *done);
 
-/** The endpoint's number of unused challenges: read it, change it by @a delta. */
+/** The endpoint's number of unused challenges, expired ones that are not swept yet among them: read
+ *  it, change it by @a delta. */
 SCEP_MUST const scep_err *store_unused_get(store_tx *tx, const char *endpoint, apr_int64_t *count);
 SCEP_MUST const scep_err *store_unused_add(store_tx *tx, const char *endpoint, int delta);
 
@@ -267,6 +279,8 @@ typedef struct store_crl {
 
 /** Never NULL: an authority without a row has number 0. */
 SCEP_MUST const scep_err *store_crl_get(store_tx *tx, const char *authority, store_crl *out);
+/** The same for whoever asks often: its number and next_update only. */
+SCEP_MUST const scep_err *store_crl_head(store_tx *tx, const char *authority, store_crl *out);
 /** Replace the one of number c->number - 1. @param done false: another node was faster */
 SCEP_MUST const scep_err *store_crl_put(store_tx *tx, const store_crl *c, bool *done);
 

@@ -8,6 +8,10 @@
 #define CHALLENGE_COLUMNS 11
 #define SINGLE_COLUMNS 7
 
+/* As many that expired and are not swept yet are counted; where a roll-out has left more, what
+ * stands is likely less. */
+#define FEW 1000
+
 static const char *cell(const apr_array_header_t *cells, int i)
 {
     return APR_ARRAY_IDX(cells, i, const char *);
@@ -69,6 +73,35 @@ const scep_err *store_challenge_drop(store_tx *tx, const char *endpoint, const c
 
     SCEP_TRY(store_change(tx, STORE_CHALLENGE_DROP, STORE_ARGS(endpoint, hash), &rows));
     *done = rows == 1;
+    return NULL;
+}
+
+const scep_err *store_challenge_crowd(store_tx *tx, const char *endpoint, apr_int64_t now,
+                                      apr_int64_t most, bool *crowd)
+{
+    apr_int64_t before = most - 1;
+    apr_array_header_t *cells;
+
+    SCEP_TRY(store_look(tx, STORE_CHALLENGE_CROWD, STORE_ARGS(endpoint, &now, &before), 1, &cells));
+    *crowd = cells->nelts > 0;
+    return NULL;
+}
+
+const scep_err *store_challenge_count(store_tx *tx, const char *endpoint, apr_int64_t now,
+                                      apr_int64_t *count)
+{
+    const apr_int64_t few = FEW;
+    apr_int64_t unused, expired;
+    apr_array_header_t *cells;
+
+    SCEP_TRY(store_unused_get(tx, endpoint, &unused));
+    SCEP_TRY(store_look(tx, STORE_CHALLENGE_EXPIRED, STORE_ARGS(endpoint, &now, &few), 1, &cells));
+    expired = apr_atoi64(cell(cells, 0));
+    *count = unused - expired;
+    if (expired < few)
+        return NULL;
+    SCEP_TRY(store_look(tx, STORE_CHALLENGE_STANDING, STORE_ARGS(endpoint, &now), 1, &cells));
+    *count = apr_atoi64(cell(cells, 0));
     return NULL;
 }
 

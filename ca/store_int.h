@@ -67,6 +67,14 @@
     X(CHALLENGE_SWEEP, "DELETE FROM scep_challenge WHERE (endpoint, hash) IN"              \
                        " (SELECT endpoint, hash FROM scep_challenge WHERE endpoint = %s"   \
                        " AND state = %s AND expires <= %lld ORDER BY expires LIMIT %lld)") \
+    X(CHALLENGE_CROWD, "SELECT expires FROM scep_challenge WHERE endpoint = %s"            \
+                       " AND state = 'fresh' AND expires > %lld"                           \
+                       " ORDER BY expires LIMIT 1 OFFSET %lld")                            \
+    X(CHALLENGE_EXPIRED, "SELECT count(*) FROM (SELECT expires FROM scep_challenge"        \
+                         " WHERE endpoint = %s AND state = 'fresh' AND expires <= %lld"    \
+                         " LIMIT %lld) AS some_of_them")                                   \
+    X(CHALLENGE_STANDING, "SELECT count(*) FROM scep_challenge WHERE endpoint = %s"        \
+                          " AND state = 'fresh' AND expires > %lld")                       \
     X(UNUSED_GET, "SELECT unused FROM scep_endpoint WHERE name = %s")                      \
     X(UNUSED_ADD, "UPDATE scep_endpoint SET unused = unused + %lld WHERE name = %s")       \
     X(ENDPOINT_PUT, "INSERT INTO scep_endpoint (name, unused) VALUES (%s, 0)"              \
@@ -172,6 +180,7 @@
                 " DO UPDATE SET wanted = scep_crl.wanted + 1")                              \
     X(CRL_GET, "SELECT wanted, holds, crl_number, this_update, next_update, der"            \
                " FROM scep_crl WHERE authority = %s")                                       \
+    X(CRL_HEAD, "SELECT crl_number, next_update FROM scep_crl WHERE authority = %s")        \
     X(CRL_FIRST, "INSERT INTO scep_crl (authority, wanted, holds, crl_number, this_update," \
                  " next_update, der) VALUES (%s, %lld, %lld, %lld, %lld, %lld, %s)"         \
                  " ON CONFLICT DO NOTHING")                                                 \

@@ -156,6 +156,19 @@ const scep_err *store_crl_get(store_tx *tx, const char *authority, store_crl *ou
     return scep_unbase64(&out->der, cell(cells, 5), tx->pool);
 }
 
+const scep_err *store_crl_head(store_tx *tx, const char *authority, store_crl *out)
+{
+    apr_array_header_t *cells;
+
+    SCEP_TRY(store_look(tx, STORE_CRL_HEAD, STORE_ARGS(authority), 2, &cells));
+    *out = (store_crl){ .authority = authority };
+    if (!cells->nelts)
+        return NULL;
+    out->number = number(cells, 0);
+    out->next_update = number(cells, 1);
+    return NULL;
+}
+
 const scep_err *store_crl_put(store_tx *tx, const store_crl *c, bool *done)
 {
     const char *der = scep_base64(tx->scratch, c->der);

@@ -85,6 +85,46 @@ const char *scep_printable(apr_pool_t *p, scep_bytes b, size_t most)
     return text;
 }
 
+/* How many bytes follow a first one, and the least value that needs as many; -1: not a first one.
+ */
+static int follow(unsigned char first, unsigned *least)
+{
+    *least = 0;
+    if (first < 0x80)
+        return 0;
+    *least = 0x80;
+    if ((first & 0xE0) == 0xC0)
+        return 1;
+    *least = 0x800;
+    if ((first & 0xF0) == 0xE0)
+        return 2;
+    *least = 0x10000;
+    return (first & 0xF8) == 0xF0 ? 3 : -1;
+}
+
+bool scep_is_utf8(scep_bytes text, size_t *at)
+{
+    const unsigned char *b = text.data;
+
+    for (*at = 0; *at < text.len;) {
+        unsigned least;
+        int more = follow(b[*at], &least);
+        unsigned c = more > 0 ? b[*at] & (0x3Fu >> more) : b[*at];
+
+        if (more < 0 || (size_t)more >= text.len - *at)
+            return false;
+        for (int i = 1; i <= more; i++) {
+            if ((b[*at + (size_t)i] & 0xC0) != 0x80)
+                return false;
+            c = c << 6 | (b[*at + (size_t)i] & 0x3F);
+        }
+        if (c < least || c > 0x10FFFF || (c >= 0xD800 && c < 0xE000))
+            return false;
+        *at += (size_t)more + 1;
+    }
+    return true;
+}
+
 const scep_err *scep_sha256(unsigned char out[32], const scep_bytes *parts, size_t n, apr_pool_t *p)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();

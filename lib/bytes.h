@@ -38,6 +38,9 @@ SCEP_API SCEP_MUST const scep_err *scep_unbase64(scep_bytes *out, const char *te
  *  at most @a most input bytes, then "..." */
 SCEP_API const char *scep_printable(apr_pool_t *p, scep_bytes b, size_t most);
 
+/** Is it UTF-8 (RFC 3629)? @param at offset of what is not */
+SCEP_API bool scep_is_utf8(scep_bytes text, size_t *at);
+
 /** SHA-256 over @a n strings, each preceded by its length (8 bytes, big endian), so that two
  *  different lists never give the same input. @param out 32 bytes */
 SCEP_API SCEP_MUST const scep_err *scep_sha256(unsigned char out[32], const scep_bytes *parts,

@@ -289,8 +289,12 @@ const scep_err *scep_ca_client_status(scep_wire_state *out, scep_ca_client *clie
                                       apr_interval_time_t most, apr_pool_t *p)
 {
     call c = { scep_wire_put_empty(SCEP_VERB_STATUS, p), SCEP_VERB_STATE, true, { NULL, 0 }, most };
+    const scep_err *err;
 
     SCEP_TRY(make_call(client, &c, p));
-    SCEP_TRY(refusal(&c, p));
+    err = refusal(&c, p);
+    if (err && err->code == SCEP_UNAVAILABLE) /* it said so itself, so it is not away */
+        return scep_err_make(p, SCEP_TOO_OFTEN, err->file, err->line, "%s", err->detail);
+    SCEP_TRY(err);
     return scep_wire_get_state(out, c.body, p);
 }

@@ -47,7 +47,8 @@ SCEP_API SCEP_MUST const scep_err *scep_ca_client_mint(scep_wire_minted *out,
                                                        scep_ca_client *client,
                                                        const scep_wire_mint *request,
                                                        apr_pool_t *p);
-/** @param most its longest time, whatever the client's timeout is; needs no place of enter() */
+/** @param most its longest time, whatever the client's timeout is; needs no place of enter()
+ *  @return as above, but TOO_OFTEN where scep-ca is there and too busy to tell */
 SCEP_API SCEP_MUST const scep_err *scep_ca_client_status(scep_wire_state *out,
                                                          scep_ca_client *client,
                                                          apr_interval_time_t most, apr_pool_t *p);

@@ -228,9 +228,10 @@ static const scep_err *text_of_bytes(const reader *r, scep_bytes b, scep_registr
     char *text = r->wide ? registry_utf8(b, &len, &at, r->p) : (char *)scep_bytes_dup(r->p, b).data;
     char *to, *from;
 
-    if (!text || !registry_is_utf8(text, len, &at))
-        return expected(r, "these bytes are expected to be a text in %s",
-                        r->wide ? "UTF-16LE" : "UTF-8");
+    if (r->wide && !text)
+        return expected(r, "these bytes are expected to be a text in UTF-16LE");
+    if (!text || !scep_is_utf8((scep_bytes){ (unsigned char *)text, len }, &at))
+        return expected(r, REGISTRY_NO_CODE_PAGE);
     while (len && !text[len - 1])
         len--;
     /* room for ", " in place of each NUL */
@@ -385,5 +386,6 @@ const scep_err *scep_registry_read(scep_registry *out, scep_bytes file, const ch
         return expected(&r, "the file ends, and a key that ends in Cryptography\\MSCEP is "
                             "expected: export "
                             "HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Cryptography\\MSCEP");
-    return registry_map(out, path, p);
+    registry_map(out, p);
+    return NULL;
 }

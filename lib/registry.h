@@ -41,10 +41,11 @@ typedef struct scep_registry_setting {
     int line;
 } scep_registry_setting;
 
-/* A value that has none. */
+/* A value that is not carried over: it has no setting, or is none that its setting accepts. */
 typedef struct scep_registry_left {
     const char *name; /* KEY\NAME */
-    const char *why;
+    const char *why;  /* of a fatal one: what its setting accepts */
+    bool fatal;       /* its setting does not accept it: scep_registry_check() says so */
     int line;
 } scep_registry_left;
 
@@ -59,8 +60,9 @@ typedef struct scep_registry {
  * version 5 or REGEDIT4. A value that stands there again replaces the former one, and a deletion
  * ("NAME"=- and [-KEY]) takes it back, as in an import.
  * @param path how the file is called in errors
- * @return NULL, or CONFIG: "PATH:LINE: what was expected", also where a value is out of its
- *         setting's range, or where there is no MSCEP key at all
+ * REGEDIT4 does not say its code page: letters outside ASCII are taken where they are UTF-8.
+ * @return NULL, or CONFIG: "PATH:LINE: what was expected", also where there is no MSCEP key at all.
+ *         A value out of its setting's range is no error here but a fatal entry of out->left
  */
 SCEP_API SCEP_MUST const scep_err *scep_registry_read(scep_registry *out, scep_bytes file,
                                                       const char *path, apr_pool_t *p);
@@ -71,5 +73,13 @@ SCEP_API SCEP_MUST const scep_err *scep_registry_read(scep_registry *out, scep_b
  */
 SCEP_API SCEP_MUST const scep_err *scep_registry_load(scep_registry *out, const char *path,
                                                       apr_pool_t *p);
+
+/**
+ * Whoever goes on with a file's settings asks for this first: a limit that goes unheeded is a rule
+ * that the administrator believes in.
+ * @return NULL, or CONFIG: "PATH:LINE: ..." of the first fatal entry, and how many more there are
+ */
+SCEP_API SCEP_MUST const scep_err *scep_registry_check(const scep_registry *registry,
+                                                       const char *path, apr_pool_t *p);
 
 #endif

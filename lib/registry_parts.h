@@ -15,10 +15,12 @@ SCEP_MUST const scep_err *registry_decode(char **out, scep_bytes file, const cha
  *  @return NULL where it is not UTF-16: an odd length, half of a pair */
 char *registry_utf8(scep_bytes utf16, size_t *len, size_t *at, apr_pool_t *p);
 
-/** Is it UTF-8 (RFC 3629)? @param at offset of what is not */
-bool registry_is_utf8(const char *text, size_t len, size_t *at);
+/** How a letter is called that can mean any of many. Behind "PATH:LINE: ". */
+#define REGISTRY_NO_CODE_PAGE                                                            \
+    "a letter outside ASCII in a REGEDIT4 file, whose code page is not known: UTF-8 is " \
+    "expected; export the key anew with 'reg export', which writes version 5.00 in UTF-16"
 
-/** out->settings and out->left, of out->values. @return NULL, or CONFIG */
-SCEP_MUST const scep_err *registry_map(scep_registry *out, const char *path, apr_pool_t *p);
+/** out->settings and out->left, of out->values. */
+void registry_map(scep_registry *out, apr_pool_t *p);
 
 #endif

@@ -38,8 +38,9 @@ static const struct {
     { "EncryptedPassword",
       "it is encrypted for the Windows machine alone; with UseSinglePassword 1 the challenge page "
       "shows the new single password, which goes to the devices" },
-    { "Modules", "a policy module of Windows does not run here; SCEPPolicyModule names a program or "
-                 "a service in its place" },
+    { "Modules",
+      "a policy module of Windows does not run here; SCEPPolicyModule names a program or "
+      "a service in its place" },
 };
 
 static const char no_setting[] = "there is no such setting";
@@ -119,22 +120,24 @@ static const char *spelling(const scep_registry_value *v, scep_setting which, ap
 
 /* A number written as text is understood, a text written as a number is not one. */
 static const scep_err *check_type(const scep_registry_value *v, const scep_setting_info *row,
-                                  const char *path, apr_pool_t *p)
+                                  apr_pool_t *p)
 {
     bool number = row->kind == SCEP_KIND_NUMBER || row->kind == SCEP_KIND_FLAG;
 
     if (v->type == SCEP_REGISTRY_TEXT || (number && v->type == SCEP_REGISTRY_NUMBER))
         return NULL;
-    return scep_fail(p, CONFIG, "%s:%d: %s: %s is expected", path, v->line, row->name,
+    return scep_fail(p, CONFIG, "%s: %s is expected", row->name,
                      number ? "dword:" : "a text in quotes");
 }
 
-static void leave(scep_registry *out, const scep_registry_value *v, const char *why, apr_pool_t *p)
+static void leave(scep_registry *out, const scep_registry_value *v, const char *why, bool fatal,
+                  apr_pool_t *p)
 {
     scep_registry_left *left = apr_array_push(out->left);
 
     left->name = apr_pstrcat(p, v->key, *v->key ? "\\" : "", *v->name ? v->name : "@", NULL);
     left->why = why;
+    left->fatal = fatal;
     left->line = v->line;
 }
 
@@ -147,38 +150,58 @@ static scep_registry_setting *place_of(scep_registry *out, scep_setting which)
     return apr_array_push(out->settings);
 }
 
-static const scep_err *map_value(scep_registry *out, const scep_registry_value *v, const char *path,
-                                 apr_pool_t *p)
+static void map_value(scep_registry *out, const scep_registry_value *v, apr_pool_t *p)
 {
     scep_setting which = setting_of(v);
     scep_settings checked = { { 0 } };
-    const scep_setting_info *row;
     const scep_err *err;
     const char *text;
 
     if (which == SCEP_SET_COUNT) {
-        leave(out, v, why_left(v), p);
-        return NULL;
+        leave(out, v, why_left(v), false, p);
+        return;
     }
-    row = scep_setting_describe(which);
-    SCEP_TRY(check_type(v, row, path, p));
     text = spelling(v, which, p);
-    if (!*text) {
-        leave(out, v, "it is empty, and the default holds", p);
-        return NULL;
+    err = check_type(v, scep_setting_describe(which), p);
+    if (!err && !*text) {
+        leave(out, v, "it is empty, and the default holds", false, p);
+        return;
     }
-    err = scep_settings_set(&checked, which, text, p);
+    if (!err)
+        err = scep_settings_set(&checked, which, text, p);
     if (err)
-        return scep_fail(p, CONFIG, "%s:%d: %s", path, v->line, err->detail);
-    *place_of(out, which) = (scep_registry_setting){ which, checked.value[which], v->line };
-    return NULL;
+        leave(out, v, err->detail, true, p);
+    else
+        *place_of(out, which) = (scep_registry_setting){ which, checked.value[which], v->line };
 }
 
-const scep_err *registry_map(scep_registry *out, const char *path, apr_pool_t *p)
+void registry_map(scep_registry *out, apr_pool_t *p)
 {
     out->settings = apr_array_make(p, ROWS(known), sizeof(scep_registry_setting));
     out->left = apr_array_make(p, 8, sizeof(scep_registry_left));
     for (int i = 0; i < out->values->nelts; i++)
-        SCEP_TRY(map_value(out, &APR_ARRAY_IDX(out->values, i, scep_registry_value), path, p));
-    return NULL;
+        map_value(out, &APR_ARRAY_IDX(out->values, i, scep_registry_value), p);
+}
+
+const scep_err *scep_registry_check(const scep_registry *registry, const char *path, apr_pool_t *p)
+{
+    const scep_registry_left *first = NULL;
+    int more = 0;
+
+    for (int i = 0; i < registry->left->nelts; i++) {
+        const scep_registry_left *left = &APR_ARRAY_IDX(registry->left, i, scep_registry_left);
+
+        if (left->fatal && first)
+            more++;
+        else if (left->fatal)
+            first = left;
+    }
+    if (!first)
+        return NULL;
+    if (!more)
+        return scep_fail(p, CONFIG, "%s:%d: %s", path, first->line, first->why);
+    return scep_fail(p, CONFIG,
+                     "%s:%d: %s (values out of range beside it: %d; 'scepctl "
+                     "import-registry' names each)",
+                     path, first->line, first->why, more);
 }

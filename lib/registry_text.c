@@ -3,6 +3,7 @@
 
 #include <apr_file_io.h>
 #include <string.h>
+#include <strings.h>
 
 static unsigned unit_at(scep_bytes b, size_t at)
 {
@@ -59,46 +60,6 @@ char *registry_utf8(scep_bytes utf16, size_t *len, size_t *at, apr_pool_t *p)
     return text;
 }
 
-/* How many bytes follow a first one, and the least value that needs as many; -1: not a first one.
- */
-static int follow(unsigned char first, unsigned *least)
-{
-    *least = 0;
-    if (first < 0x80)
-        return 0;
-    *least = 0x80;
-    if ((first & 0xE0) == 0xC0)
-        return 1;
-    *least = 0x800;
-    if ((first & 0xF0) == 0xE0)
-        return 2;
-    *least = 0x10000;
-    return (first & 0xF8) == 0xF0 ? 3 : -1;
-}
-
-bool registry_is_utf8(const char *text, size_t len, size_t *at)
-{
-    const unsigned char *b = (const unsigned char *)text;
-
-    for (*at = 0; *at < len;) {
-        unsigned least;
-        int more = follow(b[*at], &least);
-        unsigned c = more > 0 ? b[*at] & (0x3Fu >> more) : b[*at];
-
-        if (more < 0 || (size_t)more >= len - *at)
-            return false;
-        for (int i = 1; i <= more; i++) {
-            if ((b[*at + (size_t)i] & 0xC0) != 0x80)
-                return false;
-            c = c << 6 | (b[*at + (size_t)i] & 0x3F);
-        }
-        if (c < least || c > 0x10FFFF || (c >= 0xD800 && c < 0xE000))
-            return false;
-        *at += (size_t)more + 1;
-    }
-    return true;
-}
-
 /* The line of a byte; @a step: bytes of a character. */
 static int line_of(scep_bytes b, size_t at, size_t step)
 {
@@ -132,16 +93,25 @@ static const scep_err *decode_utf16(char **out, scep_bytes body, const char *pat
                      line_of((scep_bytes){ (unsigned char *)*out, len }, nul, 1));
 }
 
+/* Windows writes it in the code page of the machine, and does not say which one that is. */
+static bool is_regedit4(scep_bytes body)
+{
+    static const char old[] = "REGEDIT4";
+
+    return body.len >= strlen(old) && !strncasecmp((const char *)body.data, old, strlen(old));
+}
+
 static const scep_err *decode_utf8(char **out, scep_bytes body, const char *path, apr_pool_t *p)
 {
     size_t at;
 
     *out = (char *)scep_bytes_dup(p, body).data;
-    if (!registry_is_utf8(*out, body.len, &at))
-        return scep_fail(p, CONFIG,
-                         "%s:%d: UTF-8 or UTF-16LE with a byte order mark is expected; export the "
-                         "key anew, or convert the file",
-                         path, line_of(body, at, 1));
+    if (!scep_is_utf8(body, &at))
+        return scep_fail(p, CONFIG, "%s:%d: %s", path, line_of(body, at, 1),
+                         is_regedit4(body)
+                             ? REGISTRY_NO_CODE_PAGE
+                             : "UTF-8 or UTF-16LE with a byte order mark is expected; export the "
+                               "key anew, or convert the file");
     at = strlen(*out);
     if (at == body.len)
         return NULL;

@@ -256,7 +256,8 @@ typedef enum scep_wire_run_outcome {
     SCEP_RAN_SIGNALLED, /* it ended by a signal that was not the runner's */
     SCEP_RAN_LATE,      /* killed, as the time was over */
     SCEP_RAN_LOUD,      /* killed, as it printed too much */
-    SCEP_RAN_NOT        /* it could not be started */
+    SCEP_RAN_NOT,       /* it could not be started */
+    SCEP_RAN_STARTED    /* one that is kept runs; its end is told by another */
 } scep_wire_run_outcome;
 
 typedef enum scep_wire_role {

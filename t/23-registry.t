@@ -91,7 +91,7 @@ my @left = $tested->{output} =~ /SCEP0042: work\/whole\.reg:(\d+): (\S+) is not 
 # httpd's log doubles a backslash.
 my @names_left = map { $left[2 * $_ + 1] =~ s/\\\\/\\/r } 0 .. $#left / 2;
 is_deeply([sort @names_left], [map { ($_) x 2 } map { "$_\\$_" } qw(CAType CertsInMYStore EncryptedPassword)],
-    'what is not carried over is named, once for each server that reads it') or diag($tested->{output});
+    'what is not carried over is named, once for each SCEPRegistry') or diag($tested->{output});
 {
     my $why = $s->start;
     BAIL_OUT("httpd is not up: $why") if defined $why;
@@ -237,7 +237,6 @@ is($c->configtest->{status}, 0, 'httpd takes what was printed');
 
 my $file = $c->work('bad.reg');
 for my $case (
-    ['a value out of its range', export(PasswordLength => 4), 5, qr/SCEPPasswordLength: '4' is not a whole number from 8 to 64/],
     ['a line that is none', export() . "PasswordMax=5\r\n", 4, qr/"NAME"=VALUE, \S+ or a comment behind ; is expected/],
     ['another key', "REGEDIT4\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\x]\n", 3, qr/a key that ends in Cryptography\\+MSCEP is expected/],
     ['no export', "<html>\n", 1, qr/'REGEDIT4' is expected/])
@@ -254,6 +253,44 @@ for my $case (
         like($tool->{output}, qr/^scepctl: \Q$file:$line: \E.*$says/, "$name: in the same words");
     }
 }
+my $reads_bad = $c->{hosts};
+
+# REGEDIT4: what Windows writes in a code page that the file does not name, and what another program writes in UTF-8.
+spew($file, "REGEDIT4\r\n\r\n[$mscep]\r\n\"SignatureTemplate\"=\"Ger\xE4t\"\r\n");
+my $ansi = qr/\Q$file:4: \Ea letter outside ASCII in a REGEDIT4 file, whose code page is not known: .*'reg export'/;
+like($c->configtest->{output}, $ansi, 'REGEDIT4 in a code page: httpd says which line, and what to do');
+my $tool = $c->scepctl('import-registry', $file);
+is($tool->{status}, 1, 'REGEDIT4 in a code page: scepctl fails');
+like($tool->{output}, $ansi, 'REGEDIT4 in a code page: in the same words');
+spew($file, "REGEDIT4\r\n\r\n[$mscep]\r\n\"SignatureTemplate\"=\"Ger\xC3\xA4t\"\r\n");
+is($c->scepctl('import-registry', $file)->{status}, 0, 'REGEDIT4 in UTF-8 is taken');
+
+# Values out of range: httpd refuses them, scepctl names each of them beside what it prints.
+spew($file, utf16(export(Refresh => 3, PasswordLength => 4, CAType => 1, CacheRequest => 0, HashAlgorithm => 'MD5', PasswordMax => 7)));
+my $refused = $c->configtest;
+isnt($refused->{status}, 0, 'values out of range: configtest fails');
+like($refused->{output}, qr/\Q$file:8: \ESCEPPasswordLength: '4' is not a whole number from 8 to 64 .*beside it: 2;/,
+    'values out of range: with the line of the first, its range, and how many more there are');
+$tool = $c->scepctl('import-registry', $file);
+is($tool->{status}, 1, 'values out of range: scepctl\'s status says so');
+is_deeply([sort grep { /^SCEP/ } split /\n/, $tool->{output}], ['SCEPPasswordMax 7', 'SCEPRefresh 3'],
+    'values out of range: it prints everything else');
+like($tool->{output}, qr/^# Not carried over: $_->[0]\\$_->[0] \(line $_->[1]\): .*$_->[2]/m, "values out of range: $_->[0] with line and range")
+    for ['PasswordLength', 8, 'from 8 to 64'], ['CacheRequest', 14, 'from 1 to'], ['HashAlgorithm', 17, 'not one of sha1'],
+    ['CAType', 11, 'ca\.conf'];
+like($tool->{output}, qr/^# From \Q$file\E\. SCEPRegistry refuses it/m, 'values out of range: its head says so');
+like($tool->{output}, qr/^scepctl: \Q$file:8: \ESCEPPasswordLength: /m, 'values out of range: an error names the first');
+like($c->scepctl('--json', 'import-registry', $file)->{output},
+    qr/"fatal": true[^}]*\}[^}]*"fatal": false[^}]*\}[^}]*"fatal": true[^}]*\}[^}]*"fatal": true/s, '--json: which of them are out of range');
+
+# One SCEPRegistry at server level: httpd hands it on to each virtual host that has no directive of ours.
+spew($file, utf16(export(CAType => 1)));
+$c->{hosts} = "SCEPRegistry work/bad.reg\n"
+    . join('', map { "<VirtualHost 127.0.0.1:9>\nServerName $_.test\n</VirtualHost>\n" } qw(p q)) . $usual;
+my $once = $c->configtest;
+is($once->{status}, 0, 'one SCEPRegistry for all servers is taken') or diag($once->{output});
+is(scalar(() = $once->{output} =~ /SCEP0042: /g), 1, 'and what it does not carry over is named once') or diag($once->{output});
+$c->{hosts} = $reads_bad;
 unlink $file;
 like($c->configtest->{output}, qr/SCEPRegistry: \Q$file\E: No such file/, 'a file that is not there is named');
 $c->{hosts} = "<Location \"/x\">\nSCEPRegistry work/whole.reg\n</Location>\n$usual";

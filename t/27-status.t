@@ -113,8 +113,13 @@ $s->mint(%full);
 is($s->admin_page(%full)->{status}, 200, 'a page without a challenge');
 $s->get('/certsrv/mscep/mscep.dll?operation=GetCACaps');
 
-(undef, $state) = state_of();
-my %at = map { $_->{name} => $_ } @{ $state->{endpoints} };
+# Each worker process tells what it heard within the last second.
+my %at;
+wait_for(sub {
+    (undef, $state) = state_of();
+    %at = map { $_->{name} => $_ } @{ $state->{endpoints} };
+    $at{'full.test'}{minted} && $at{'manual.test'}{waiting};
+}, slow(10));
 is_deeply([@{ $at{'scep.test'} }{qw(issued refused pending minted challenges_unused waiting)}],
     [1, 1, 0, 1, 0, 0], 'what scep.test answered is counted');
 is_deeply([@{ $at{'manual.test'} }{qw(issued refused pending minted challenges_unused waiting)}],
@@ -146,7 +151,8 @@ like($s->scepctl_must('status'), qr/^status ok\n.*endpoint scep\.test.*\n.*\n  i
 
 my $section = $s->get('/server-status', %plain);
 like($section->{body}, qr{<h2>SCEP</h2>.*<b>ok</b>.*<td>scep\.test</td>}s, "mod_status's page has a section");
-my $short = $s->get('/server-status?auto', %plain)->{body};
+my $short;
+wait_for(sub { ($short = $s->get('/server-status?auto', %plain)->{body}) =~ /^SCEPMinted: 3$/m }, slow(10));
 like($short, qr/^SCEPStatus: ok$/m, '?auto has lines');
 my %short = $short =~ /^(SCEP\w+): (\d+)$/mg;
 is_deeply(
@@ -179,13 +185,20 @@ ok($s->logs(qr/SCEP0203: NDES-1 scep-ca \S+ serves; endpoints: 3$/), 'the log te
 
 # ---- scep-ca hangs
 
+# Ask until it is down. @param since when scep-ca answered no more
 sub hangs {
-    my ($what, $wanted) = @_;
-    my $begin = Time::HiRes::time();
-    my ($page, $json) = state_of();
-    my $took = Time::HiRes::time() - $begin;
+    my ($what, $since, $wanted) = @_;
+    my ($page, $json, @late, @slow);
+    wait_for(sub {
+        my $begin = Time::HiRes::time();
+        ($page, $json) = state_of();
+        push @slow, $begin - $since if Time::HiRes::time() - $begin > slow(3.5);
+        push @late, $begin - $since if $page->{status} == 200 && $begin - $since > 2;
+        $page->{status} == 503;
+    }, slow(10));
     is($page->{status}, 503, "$what: 503");
-    cmp_ok($took, '<', slow(3.5), 'soon, whatever SCEPCATimeout is');
+    is_deeply(\@late, [], 'within two seconds: what was told before is not told for longer');
+    is_deeply(\@slow, [], 'each answer comes soon, whatever SCEPCATimeout is');
     is_deeply([sort keys %$json], \@top, 'with the same members');
     is($json->{status}, 'down', 'down');
     ok(!$json->{scep_ca}{answers}, 'scep-ca does not answer');
@@ -199,7 +212,7 @@ sub hangs {
 }
 my ($ca) = $s->ca_pids;
 kill 'STOP', $ca;
-hangs('scep-ca hangs', qr/no answer in time|time/);
+hangs('scep-ca hangs', Time::HiRes::time(), qr/no answer in time|time/);
 like($s->get('/server-status?auto', %plain)->{body}, qr/^SCEPStatus: down$/m, "mod_status's line says so");
 kill 'CONT', $ca;
 ok(wait_for(sub { (state_of())[0]{status} == 200 }, slow(20)), 'it is well again');
@@ -210,8 +223,9 @@ rename $s->ca_conf, $s->ca_conf . '.away' or die "$!\n";
 my $unsent = $s->build(subject => 'CN=unsent', challenge => '0123456789ABCDEF');
 my $elsewhere = $s->build(subject => 'CN=unsent', challenge => '0123456789ABCDEF', via => \%manual);
 kill 'KILL', $ca;
+my $killed = Time::HiRes::time();
 ok(wait_for(sub { $s->logs(qr/SCEP0200: NDES-2 .*ca\.conf/, 1) }, slow(30)), 'the log says that scep-ca cannot start');
-hangs('scep-ca cannot start', qr/./);
+hangs('scep-ca cannot start', $killed, qr/./);
 my $later = $s->send_request($unsent);
 is($later->{status}, 503, 'a device is told to come again');
 is($later->{body}, "try again later (0x800706ba)\n", 'CA unreachable: 0x800706ba under ndes');
@@ -240,6 +254,128 @@ ok(wait_for(sub { (state_of())[0]{status} == 200 }, slow(60)), 'and 200 when it 
 $s->stop;
 like(join("\n", $s->log_lines), qr/SCEP0204: NDES-3 scep-ca has stopped/, 'the log tells that scep-ca has stopped');
 $s->finish;
+
+# ---- one process, and many who ask
+
+my $one = SCEPTest->up(
+    server => "StartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\n"
+        . "MaxSpareThreads 16\n<Location \"/scep-status\">\nSetHandler scep-status\n</Location>\n");
+
+# One question for the page. @param since what `begin` counts from
+sub told {
+    my ($server, $since) = @_;
+    my $begin = Time::HiRes::time();
+    my $page  = $server->get('/scep-status?auto', timeout => 30);
+    my $json  = eval { JSON::PP->new->utf8->decode($page->{body}) } // {};
+    return { begin => $begin - ($since // 0), took => Time::HiRes::time() - $begin, status => $page->{status}, json => $json };
+}
+
+# Processes that ask all at once, and again while $more says so.
+sub asked_by {
+    my ($number, $server, $more, $since) = @_;
+    return map {
+        my $file = $server->work("asker-$_");
+        my $pid  = fork // die "fork: $!\n";
+        if (!$pid) {
+            $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
+            my @seen;
+            do {
+                push @seen, told($server, $since);
+                Time::HiRes::sleep(0.05);
+            } while ($more->());
+            spew($file, JSON::PP::encode_json(\@seen));
+            POSIX::_exit(0);
+        }
+        [$pid, $file]
+    } 1 .. $number;
+}
+
+# What each of them was told: references to lists.
+sub answers_to {
+    my (@askers) = @_;
+    waitpid $_->[0], 0 for @askers;
+    return map { JSON::PP::decode_json(slurp($_->[1])) } @askers;
+}
+
+sub is_well { return wait_for(sub { told($one)->{status} == 200 }, slow(20)) }
+
+# Connections to scep-ca that it did not close: those that nobody took yet are among them.
+sub connections {
+    my ($socket) = glob $one->dir . '/run/scep.*.sock';
+    return scalar grep { /\Q$socket\E$/ } split /\n/, slurp('/proc/net/unix');
+}
+
+ok(is_well(), 'a server of one process is up');
+my ($only) = $one->ca_pids;
+my $again;
+for my $try (1 .. 10) {
+    is_well();
+    kill 'STOP', $only;
+    $again = told($one);
+    kill 'CONT', $only;
+    # the answer before may have been a second old already
+    last if $again->{status} == 200 && $again->{took} < 1;
+}
+is($again->{status}, 200, 'what was told within a second is told again');
+cmp_ok($again->{took}, '<', 1, 'and nobody is asked for it');
+is($again->{json}{status}, 'ok', 'in the same words');
+
+is_well();
+kill 'STOP', $only;
+my $stopped = Time::HiRes::time();
+my $before  = connections();
+my @askers  = asked_by(12, $one, sub { Time::HiRes::time() < $stopped + 5 }, $stopped);
+my @seen    = map { @$_ } answers_to(@askers);
+my $questions = connections() - $before; # but for one over a connection that was kept
+cmp_ok(scalar(grep { $_->{status} == 200 } @seen), '>', 0, 'scep-ca hangs, and twelve ask: they are told what it said last');
+is_deeply([grep { $_->{status} == 200 && $_->{begin} > 2 } @seen], [], 'for two seconds at most');
+cmp_ok(scalar(grep { $_->{status} == 503 } @seen), '>', 12, 'and 503 then');
+is_deeply([grep { $_->{status} != 200 && $_->{status} != 503 } @seen], [], 'and nothing else');
+is_deeply([grep { $_->{took} > slow(3.5) } @seen], [], 'soon');
+cmp_ok($questions, '<=', 4, scalar(@seen) . " requests are $questions questions");
+kill 'CONT', $only;
+ok(is_well(), 'and it is well again');
+
+$one->finish;
+
+# ---- scep-ca has too many questions already
+
+# A question of each process: more than scep-ca takes at one time.
+my $many = SCEPTest->up(
+    mpm    => 'prefork',
+    server => "StartServers 14\nMinSpareServers 14\nMaxSpareServers 40\nMaxRequestWorkers 64\n"
+        . "<Location \"/scep-status\">\nSetHandler scep-status\n</Location>\n");
+$many->allow_log(qr/SCEP028[01]:/, qr/SCEP029\d:/);
+
+sub asked_at_once {
+    my @askers = asked_by(14, $many, sub { 0 });
+    my @told   = map { @$_ } answers_to(@askers);
+    return @told;
+}
+
+wait_for(sub { !grep { $_->{status} != 200 } asked_at_once() }, slow(20));
+open my $locker, '|-', 'sqlite3', $many->database or die "sqlite3: $!\n";
+$locker->autoflush(1);
+print $locker "BEGIN EXCLUSIVE;\n";
+# until each process has asked anew
+my (@busy, @down);
+wait_for(sub {
+    my @told = asked_at_once();
+    push @busy, grep { ($_->{json}{scep_ca}{detail} // '') =~ /too many calls/ } @told;
+    push @down, grep { ($_->{json}{scep_ca}{detail} // '') =~ /no answer/ } @told;
+    @busy;
+}, slow(8));
+print $locker "ROLLBACK;\n";
+close $locker or die "sqlite3: $?\n";
+cmp_ok(scalar @down, '>', 0, 'the database hangs: those who wait for an answer in vain say so');
+is_deeply([grep { $_->{status} != 503 || $_->{json}{status} ne 'down' } @down], [], 'with 503');
+cmp_ok(scalar @busy, '>', 0, 'others are refused: scep-ca has too many questions');
+is_deeply([grep { $_->{status} != 200 || $_->{json}{status} ne 'busy' } @busy], [], 'busy is 200: the node is not dead');
+is_deeply([grep { !$_->{json}{scep_ca}{answers} } @busy], [], 'for scep-ca is there');
+is_deeply([grep { "@{[sort keys %{ $_->{json} }]}" ne "@top" } @busy], [], 'the members are the same');
+my @numbered = grep { $_->{json}{scep_ca}{detail} =~ /^scep-ca is busy: .*; the numbers are \d+ seconds? old$/ } @busy;
+is(scalar(grep { defined $_->{json}{endpoints}[0]{issued} } @busy), scalar @numbered, 'numbers of before are said to be so');
+$many->finish;
 
 # ---- where SCEP is off
 

@@ -36,7 +36,8 @@ cat > /dev/null
 id -u > @NOTES@/uid
 id -G > @NOTES@/groups
 # the shell has its script open, too
-ls -l /proc/$$/fd | grep -v /programs/look | sed -n 's/.* \([0-9][0-9]*\) -> .*/\1/p' | tr '\n' ' ' > @NOTES@/fds
+(ls -l /proc/$$/fd > @NOTES@/fds.all) # in a pipeline the shell's own pipes might be seen
+grep -v /programs/look @NOTES@/fds.all | sed -n 's/.* \([0-9][0-9]*\) -> .*/\1/p' | tr '\n' ' ' > @NOTES@/fds
 env | sort > @NOTES@/env
 ps -o pgid= -p $$ | tr -d ' ' > @NOTES@/group; echo $$ >> @NOTES@/group
 grep -E '^(NoNewPrivs|SigBlk|SigIgn|CapEff)' /proc/self/status > @NOTES@/status
@@ -56,9 +57,11 @@ my $c = $q->{challenge} // '';
 kill KILL => $$ if $c eq 'die';
 sleep 60 if $c eq 'sleep';
 print "[1]\n" and next if $c eq 'rubbish';
-print "{\"allow\":true}\n{\"allow\":true}\n" and next if $c eq 'twice';
-print encode_json($q->{call} eq 'verify' ? { allow => $c eq 'open' ? JSON::PP::true : JSON::PP::false, reason => 'because' }
-: $q->{call} eq 'generate' ? { challenge => "kept $q->{params}" } : {}), "\n"; }
+my $yes = encode_json({ id => $q->{id}, allow => JSON::PP::true });
+print "$yes\n$yes\n" and next if $c eq 'twice';
+$q->{id}-- if $c eq 'late';
+print encode_json({ id => $q->{id}, $q->{call} eq 'verify' ? (allow => $c eq 'open' || $c eq 'late' ? JSON::PP::true : JSON::PP::false,
+reason => 'because') : $q->{call} eq 'generate' ? (challenge => "kept $q->{params}") : () }), "\n"; }
 END
 );
 my @names = (sort(keys %exec), sort keys %prg);
@@ -71,6 +74,7 @@ my $s = SCEPTest->ready(
         . "SCEPRenewalFrom yes.test\n" } sort keys %exec),
         (map { $_ => "SCEPPolicyModule prg:\@DIR\@/programs/$_\nSCEPPolicyModuleTimeout 2\n" } sort keys %prg),
         manual => "SCEPPolicyModule exec:\@DIR\@/programs/yes\nSCEPApproval enrol\n",
+        sample => "SCEPPolicyModule exec:\@DIR\@/programs/sample\nSCEPApproval enrol\n",
         plain  => ''),
     server => defined $exec_user ? "SCEPExecUser $exec_user" : '');
 my $dir = $s->dir;
@@ -90,6 +94,13 @@ sub program {
 program($_, "#!/bin/sh\n$exec{$_}") for keys %exec;
 program($_, "#!$^X\n$prg{$_}") for keys %prg;
 
+# The script that docs/policy-module.md shows, with another folder.
+my ($sample) = slurp("$ENV{srcdir}/docs/policy-module.md") =~ /^    (#!\/bin\/sh\n(?:    .*\n|\n)+)/m
+    or BAIL_OUT('docs/policy-module.md shows no script');
+$sample =~ s/^    //gm;
+$sample =~ s{^dir=.*}{dir=$notes}m or BAIL_OUT('the script names no folder');
+program('sample', $sample);
+
 # ---- what stops the start
 
 sub refused {
@@ -108,15 +119,18 @@ chmod 0775, "$dir/programs/yes";
 refused('a program that its group may write', qr/NDES-53 .*may write/);
 chmod 0755, "$dir/programs/yes";
 if (defined $exec_user) {
-    chown((getpwnam $exec_user)[2], -1, "$dir/programs/yes");
-    refused('a program that belongs to who runs it', qr/NDES-53 .*belongs to/);
+    for my $owner ($exec_user, SCEPServer::ca_user(), SCEPServer::worker_user()) {
+        chown((getpwnam $owner)[2], -1, "$dir/programs/yes");
+        refused("a program that belongs to $owner", qr/NDES-53 .*belongs to user \d+, .*give it to root/);
+    }
     chown 0, -1, "$dir/programs/yes";
     for my $case (
         ['no SCEPExecUser', '', qr/NDES-53 .*needs a user of its own/],
         ['an SCEPExecUser that there is not', 'SCEPExecUser no-such-user-here', qr/there is no user/],
         ['root as SCEPExecUser', 'SCEPExecUser root', qr/is root/],
         ["SCEPCAUser as SCEPExecUser", 'SCEPExecUser ' . SCEPServer::ca_user(), qr/is SCEPCAUser too/],
-        ["httpd's User as SCEPExecUser", 'SCEPExecUser ' . SCEPServer::worker_user(), qr/httpd's own User/])
+        ["httpd's User as SCEPExecUser", 'SCEPExecUser ' . SCEPServer::worker_user(), qr/httpd's own User/],
+        ["SCEPExecUser in httpd's Group", "SCEPExecUser $exec_user\nGroup #" . (getpwnam $exec_user)[3], qr/httpd's own Group/])
     {
         local $s->{server} = $case->[1];
         refused($case->[0], $case->[2]);
@@ -144,13 +158,18 @@ $s->expect_log(
     "$failed kept\\.test failed: verify .*timed out",
     "$failed kept\\.test failed: verify .*no JSON object",
     "$failed kept\\.test failed: verify .*more than one line",
+    "$failed kept\\.test failed: verify .*does not repeat",
     'SCEP0322: the policy module of endpoint kept\.test says no: verify .*reason="because"',
-    'SCEP0242: a request is put off: .*the policy module failed',
+    'SCEP0242: NDES-31 a request is put off: .*the policy module failed',
     'SCEP0026: NDES-29 CHALLENGE', 'SCEP0027: NDES-29 CHALLENGE_ABSENT', 'SCEP0030: NDES-31 UNAVAILABLE',
     'SCEP0075: .*no challenge was made', 'SCEP0074: NDES-6', 'SCEP0087: ', 'SCEP0089: ', 'SCEP0029: NDES-31 REFUSED',
-    'SCEP0322: the policy module of endpoint no\.test says no: generate');
+    'SCEP0322: the policy module of endpoint no\.test says no: generate',
+    'SCEP0322: the policy module of endpoint sample\.test says no: verify .*reason="another request waits with it"',
+    'SCEP0322: the policy module of endpoint sample\.test says no: verify .*reason="the challenge was used"',
+    "$failed sample\\.test failed: notify .*another certificate was had with it", 'SCEP0232: endpoint hang\.test');
 # A module that fails at verify may fail at notify, too.
-$s->allow_log("$failed (?:no|odd|crash|hang|loud|rubbish)\\.test failed: notify", 'SCEP0007: ', 'SCEP0071: NDES-6');
+$s->allow_log("$failed (?:no|odd|crash|hang|loud|rubbish)\\.test failed: notify", 'SCEP0007: ', 'SCEP0071: NDES-6',
+    'AH10159: ');
 
 my $key = $s->work('key.pem');
 run(['openssl', 'genrsa', '-out', $key, '2048']);
@@ -245,7 +264,7 @@ my @first = split /\n/, notes('kept');
 like($first[0], qr/ 1 verify - 1$/, 'it is asked');
 like($first[1], qr/ 2 notify 0 /, '… and told, the same program');
 is((split / /, $first[0])[0], (split / /, $first[-1])[0], 'all the time');
-for my $word (qw(die sleep rubbish twice)) {
+for my $word (qw(die sleep rubbish twice late)) {
     $before = $s->certificates;
     is(kept($word)->{http}{status}, 503, "a kept program that goes wrong ($word): 503");
     is($s->certificates, $before, '… nothing is issued');
@@ -291,10 +310,66 @@ is($s->get('/certsrv/mscep/mscep.dll', %{ $s->place('plain') })->{status}, 200, 
 is($s->get('/certsrv/mscep/mscep.dll?operation=GetCACaps', %{ $s->place('yes') })->{status}, 200,
     'operations are served');
 
+# ---- one challenge, one certificate: the script of the documentation
+
+is(admin('yes', '?operation=NDESGenerateChallenge&params=caf%E9')->{status}, 400, 'params that are no UTF-8: 400');
+unlike(notes('calls'), qr/^generate.*\n.*generate.*\n.*generate/, 'and nobody is asked');
+my $challenge = admin('sample', '?operation=NDESGenerateChallenge')->{body};
+like($challenge, qr/^[0-9a-f]{32}$/, 'the documented script makes a challenge');
+my ($one, @others) = map {
+    $s->build(challenge => $challenge, subject => "CN=sample $_", via => $s->place('sample'))
+} 1 .. 3;
+sub send_it { my ($request) = @_; return $s->open_reply($request, $s->send_request($request, %{ $s->place('sample') })) }
+my $first_one = send_it($one);
+pending($first_one, 'a request with it waits');
+failed(send_it($others[0]), 2, 'a second request with the same challenge is refused', qr/0x80070490/i);
+# As if nobody had heard that the first one waits.
+my ($bound) = glob "$dir/notes/*.waits";
+ok($bound && unlink($bound), 'the challenge is bound to the request that waits');
+my $second_one = send_it($others[0]);
+pending($second_one, 'where that was lost, a second one waits, too');
+unlink glob "$dir/notes/*.waits" or die $!;
+my $third_one = send_it($others[1]);
+pending($third_one, 'and a third one');
+$before = $s->certificates;
+$s->approve($third_one);
+for my $late ($first_one, $second_one) {
+    my $ran = $s->scepctl('approve', $s->waiting($late)->{id});
+    isnt($ran->{status}, 0, 'an approval asks again: the challenge was used');
+    like($ran->{output}, qr/the policy module says no: the challenge was used/, '… and says so');
+}
+is($s->certificates, $before + 1, 'one certificate');
+issued($s->poll($third_one, at => $s->place('sample')), 'which is fetched');
+my ($used) = glob "$dir/notes/*.used";
+ok($used && unlink($used) && symlink('another', $used), 'where another certificate was had with the challenge');
+is($s->poll($third_one, at => $s->place('sample'))->{http}{status}, 503, 'none is delivered');
+
+# ---- a module that hangs holds up nobody else
+
+my @flood = map { $s->build(key => $key, challenge => "made-up $_", subject => "CN=hanging $_", via => $s->place('hang')) } 1 .. 40;
+my $quiet = $s->build(key => $key, challenge => $s->mint(%{ $s->place('plain') }), subject => 'CN=plain', via => $s->place('plain'));
+my $flooding = fork // die $!;
+if (!$flooding) {
+    my @answers = $s->many([map { $s->request_bytes($_, %{ $s->place('hang') }) } @flood], %{ $s->place('hang') });
+    spew("$dir/work/flood", join "\n", map { $_->{status} } @answers);
+    require POSIX;
+    POSIX::_exit(0);
+}
+ok($s->logs('SCEP0232: endpoint hang\.test: a call was put off: busy'), 'more than a few calls are put off at once');
+my $plain = $s->send_request($quiet, %{ $s->place('plain') });
+ok(!-e "$dir/work/flood", 'while the others wait');
+issued($s->open_reply($quiet, $plain, via => $s->place('plain')), '… an endpoint without a module issues');
+waitpid $flooding, 0;
+is_deeply([grep { $_ != 503 } split /\n/, slurp("$dir/work/flood")], [], 'all of them: 503');
+
 # ---- the runner's end
 
+sub runner_of {
+    my ($parent) = @_;
+    return (grep { (SCEPRun::parent_of($_) // 0) == $parent } map { m{^/proc/(\d+)$} ? $1 : () } glob '/proc/[0-9]*')[0];
+}
 my ($ca) = $s->ca_pids;
-my ($runner) = grep { (SCEPRun::parent_of($_) // 0) == $ca } map { m{^/proc/(\d+)$} ? $1 : () } glob '/proc/[0-9]*';
+my $runner = runner_of($ca);
 ok($runner, 'the runner is a child of scep-ca');
 $s->expect_log('SCEP0323: the runner of programs ended', 'SCEP0102: scep-ca \(pid \d+\) ended with status 0');
 $s->allow_log('SCEP0104: ');
@@ -302,6 +377,17 @@ kill 'KILL', $runner;
 ok(wait_for(sub { !pid_lives($ca) }, slow(10)), 'without it scep-ca ends');
 ok(wait_for(sub { (enrol('yes', subject => 'CN=after')->{serial} // '') ne '' }, slow(20)),
     'and is started again, with another');
+
+# ---- the runner is stopped, as a program may do
+
+($ca) = $s->ca_pids;
+$runner = runner_of($ca);
+$s->expect_log("$failed yes\\.test failed: .*the runner of programs does not answer");
+kill 'STOP', $runner;
+is(enrol('yes', subject => 'CN=stopped')->{http}{status}, 503, 'a runner that was stopped runs nothing');
+ok(wait_for(sub { !pid_lives($ca) }, slow(10)), '… scep-ca ends');
+ok(wait_for(sub { !pid_lives($runner) }, slow(10)), '… and the runner with it');
+ok(wait_for(sub { (enrol('yes', subject => 'CN=goes on')->{serial} // '') ne '' }, slow(20)), '… and all goes on');
 
 $s->finish;
 is_deeply([grep { (SCEPRun::command_of($_) // '') =~ m{\Q$dir\E/programs} } map { m{(\d+)} } glob '/proc/[0-9]*'],

@@ -81,7 +81,9 @@ END
 my ($kind) = $ENV{PATH_INFO} =~ m{(\w+)};
 local $/; binmode STDIN; my $body = <STDIN>;
 my $q = decode_json($body);
-my $signed = ($ENV{HTTP_X_SCEP_SIGNATURE} // '') eq 'sha256=' . hmac_sha256_hex($body, $secret) ? 1 : 0;
+my $time = $ENV{HTTP_X_SCEP_TIMESTAMP} // '';
+my $signed = ($ENV{HTTP_X_SCEP_SIGNATURE} // '') eq 'sha256=' . hmac_sha256_hex("$time.$body", $secret)
+    && $time =~ /^[0-9]+$/ && abs(time - $time) < 60 ? 1 : 0;
 open my $out, '>>', "$notes/calls" or die;
 print $out encode_json({ %$q, signed => $signed, client => $ENV{SSL_CLIENT_S_DN_CN} // '', kind => $kind,
     method => $ENV{REQUEST_METHOD}, type => $ENV{CONTENT_TYPE} }), "\n";
@@ -113,6 +115,16 @@ sub refused {
 refused('a secret that is missing', sub { $_[0] =~ s{tls/secret}{tls/nothing}r }, qr/NDES-53 .*No such file/);
 refused('a client certificate without its key', sub { $_[0] =~ s/client_key.*\n//r }, qr/go together/);
 refused('an unknown key', sub { $_[0] =~ s/secret =/password =/r }, qr/is not known here/);
+spew("$dir/tls/empty.pem", '');
+spew("$dir/tls/words.pem", "no certificate\n");
+for my $file (qw(empty words)) {
+    for my $what (qw(ca_file client_cert)) {
+        refused("a $what without a certificate ($file)", sub { $_[0] =~ s{^$what = .*}{$what = $dir/tls/$file.pem}mr },
+            qr/NDES-53 .*$file\.pem holds no certificate/);
+    }
+}
+refused('a client certificate of another key', sub { $_[0] =~ s{tls/client\.pem}{tls/server.pem}r },
+    qr/NDES-53 .*is not of the key/);
 chmod 0644, "$dir/tls/secret";
 refused('a secret that others may read', sub { $_[0] }, qr/NDES-53 .*others may read/);
 chmod 0600, "$dir/tls/secret";
@@ -128,7 +140,7 @@ $s->expect_log(
     "$failed stranger\\.test failed: verify .*(?:self.signed|certificate)",
     "$failed othername\\.test failed: verify .*(?:match|altname|name)",
     "$failed nobody\\.test failed: verify .*(?:connect|refused)",
-    'SCEP0242: a request is put off', 'SCEP0026: NDES-29 CHALLENGE', 'SCEP0030: NDES-31 UNAVAILABLE');
+    'SCEP0242: NDES-31 a request is put off', 'SCEP0026: NDES-29 CHALLENGE', 'SCEP0030: NDES-31 UNAVAILABLE');
 $s->allow_log('AH00045: ', 'AH01909', 'ssl:warn', 'cgid?:error', 'AH02040');
 
 my $key = $s->work('key.pem');

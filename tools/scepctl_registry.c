@@ -46,16 +46,18 @@ static const char *directive(const scep_registry_setting *s, apr_pool_t *p)
                        " ", argument(s->value, p), NULL);
 }
 
-static int show_text(const scep_registry *r, const char *path, apr_pool_t *p)
+static int show_text(const scep_registry *r, const char *path, bool refused, apr_pool_t *p)
 {
-    printf("# From %s. SCEPRegistry reads such a file as it is.\n", legible(path, p));
+    printf("# From %s. SCEPRegistry %s.\n", legible(path, p),
+           refused ? "refuses it for its values out of range" : "reads such a file as it is");
     for (int i = 0; i < r->settings->nelts; i++)
         printf("%s\n", directive(&APR_ARRAY_IDX(r->settings, i, scep_registry_setting), p));
     for (int i = 0; i < r->left->nelts; i++) {
         const scep_registry_left *left = &APR_ARRAY_IDX(r->left, i, scep_registry_left);
 
+        /* a newline would make a directive of what follows */
         printf("# Not carried over: %s (line %d): %s\n", legible(left->name, p), left->line,
-               left->why);
+               legible(left->why, p));
     }
     return ferror(stdout) ? FAILED : DONE_WELL;
 }
@@ -76,8 +78,9 @@ static int show_json(const scep_registry *r, apr_pool_t *p)
     for (int i = 0; i < r->left->nelts; i++) {
         const scep_registry_left *l = &APR_ARRAY_IDX(r->left, i, scep_registry_left);
 
-        wrong |= json_array_append_new(
-            left, json_pack("{s:s, s:s, s:i}", "name", l->name, "why", l->why, "line", l->line));
+        wrong |=
+            json_array_append_new(left, json_pack("{s:s, s:s, s:i, s:b}", "name", l->name, "why",
+                                                  l->why, "line", l->line, "fatal", l->fatal));
     }
     all = json_pack("{s:o, s:o}", "carried", carried, "left", left);
     wrong |= !all || json_dumpf(all, stdout, JSON_INDENT(2)) || printf("\n") < 0;
@@ -89,8 +92,12 @@ int import_registry(scepctl *c, const words *w)
 {
     scep_registry r;
     const scep_err *err = scep_registry_load(&r, w->operand, c->p);
+    int status;
 
     if (err)
         return complain(err);
-    return c->json ? show_json(&r, c->p) : show_text(&r, w->operand, c->p);
+    /* all that can be carried over is shown; what SCEPRegistry would refuse is no success */
+    err = scep_registry_check(&r, w->operand, c->p);
+    status = c->json ? show_json(&r, c->p) : show_text(&r, w->operand, err != NULL, c->p);
+    return err ? complain(err) : status;
 }

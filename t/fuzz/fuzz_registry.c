@@ -28,6 +28,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FIXTURE_MUST(err->code == SCEP_CONFIG);
         FIXTURE_MUST(!strncmp(err->detail, "x.reg:", strlen("x.reg:")));
     } else {
+        bool fatal = false;
+
         FIXTURE_MUST(r.values->nelts <= SCEP_REGISTRY_VALUES);
         FIXTURE_MUST(r.settings->nelts + r.left->nelts <= r.values->nelts);
         check_settings(&r, p);
@@ -35,7 +37,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             const scep_registry_left *l = &APR_ARRAY_IDX(r.left, i, scep_registry_left);
 
             FIXTURE_MUST(l->line > 1 && *l->name && *l->why);
+            fatal |= l->fatal;
         }
+        FIXTURE_MUST(fatal == (scep_registry_check(&r, "x.reg", p) != NULL));
     }
     fuzz_end(p);
     return 0;

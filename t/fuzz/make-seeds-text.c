@@ -236,6 +236,7 @@ static void make_registries(apr_pool_t *p)
         { "fault-other", VERSION_5 "[HKEY_CURRENT_USER\\a]\n" },
         { "fault-utf-8", VERSION_5 ";\xC0\x80" },
         { "fault-big-endian", "\xFE\xFF" },
+        { "fault-ansi", "REGEDIT4\n" MSCEP "]\n\"SignatureTemplate\"=\"Ger\xE4t\"\n" },
     };
     static const unsigned char half[] = { 0xFF, 0xFE, 'R', 0, 0x3D, 0xD8, 'E' };
 

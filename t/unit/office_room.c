@@ -381,7 +381,7 @@ scep_wire_verdict office_room_poll(office *o, const char *endpoint, const char *
     };
     scep_wire_verdict out;
 
-    office_poll(&out, o, &in, p);
+    office_poll(&out, o, &in, apr_time_now() + o->timeout, p);
     return out;
 }
 

@@ -144,6 +144,35 @@ END_TEST
 /* Made with: printf '\0\0\0\0\0\0\0\3abc\0\0\0\0\0\0\0\0' | sha256sum */
 #define ABC_AND_NOTHING "F5A934B5AB96157B46905E4DEC48FF8175FE8926C36EC293B98C8FBD0886171B"
 
+static const struct {
+    const char *text;
+    int wrong; /* where; -1: nowhere */
+} texts[] = {
+    { "", -1 },
+    { "plain", -1 },
+    { "caf\xC3\xA9", -1 },
+    { "\xE2\x82\xAC\xF0\x9F\x94\x91", -1 },
+    { "\xF4\x8F\xBF\xBF", -1 },
+    { "abc\xFF\xC3", 3 },
+    { "ab\xC3", 2 },
+    { "a\xC0\xAF", 1 },
+    { "\xE0\x80\xAF", 0 },
+    { "\xED\xA0\x80", 0 },
+    { "\xF4\x90\x80\x80", 0 },
+    { "\xF0\x9F\x94z", 0 },
+    { "a\x80", 1 },
+};
+
+START_TEST(utf_8_is_that_of_the_rfc)
+{
+    size_t at = 0;
+    bool good = scep_is_utf8(scep_bytes_of(texts[_i].text), &at);
+
+    ck_assert_int_eq(good, texts[_i].wrong < 0);
+    ck_assert_uint_eq(at, good ? strlen(texts[_i].text) : (size_t)texts[_i].wrong);
+}
+END_TEST
+
 START_TEST(different_lists_never_hash_alike)
 {
     const scep_bytes lists[][2] = {
@@ -444,6 +473,7 @@ int main(void)
     tcase_add_test(tc, long_base64_has_no_line_breaks);
     tcase_add_loop_test(tc, what_is_not_strictly_base64_is_refused, 0, ROWS(not_base64));
     tcase_add_test(tc, a_log_line_holds_no_control_bytes_quotes_or_backslashes);
+    tcase_add_loop_test(tc, utf_8_is_that_of_the_rfc, 0, ROWS(texts));
     tcase_add_test(tc, different_lists_never_hash_alike);
     tcase_add_test(tc, numbers_are_big_endian);
     tcase_add_test(tc, a_read_past_the_end_fails_and_moves_nothing);

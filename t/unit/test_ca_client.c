@@ -17,7 +17,8 @@ typedef enum act {
     CLOSE,            /* the call is read, not answered */
     SILENCE,
     NONSENSE,
-    REFUSE
+    REFUSE,
+    REFUSE_BUSY
 } act;
 
 #define TALKS_MOST 64
@@ -79,7 +80,9 @@ static bool play(fake *f, int fd, int verb, apr_pool_t *own)
         return true;
     if (now == NONSENSE)
         return send(fd, "nonsense nonsense", 17, MSG_NOSIGNAL) == 17;
-    if (now == REFUSE)
+    if (now == REFUSE_BUSY)
+        refused = (scep_wire_refused){ SCEP_UNAVAILABLE, "too many calls" };
+    if (now == REFUSE || now == REFUSE_BUSY)
         return !scep_wire_write(fd, scep_wire_put_refused(SCEP_VERB_REFUSED, &refused, own),
                                 in_ms(5000), own);
     if (now == ANSWER_TWICE && scep_wire_write(fd, answer_to(verb, own), in_ms(5000), own))
@@ -282,6 +285,9 @@ static const struct {
     { "identities are repeated once", identities, { CLOSE }, 1, SCEP_UNAVAILABLE, 2, 2 },
     { "a refused enrolment says why", enrol, { REFUSE }, 1, SCEP_REFUSED, 1, 1 },
     { "a refused mint says why", mint, { REFUSE }, 1, SCEP_REFUSED, 1, 1 },
+    { "a busy enrolment may come again", enrol, { REFUSE_BUSY }, 1, SCEP_UNAVAILABLE, 1, 1 },
+    { "who is too busy to tell its state is there", state, { REFUSE_BUSY }, 1, SCEP_TOO_OFTEN, 1, 1 },
+    { "who is silent is not busy", state, { CLOSE }, 1, SCEP_UNAVAILABLE, 2, 2 },
     { "nonsense is not answered with a repetition", enrol, { NONSENSE }, 1, SCEP_INTERNAL, 1, 1 },
 };
 /* clang-format on */

@@ -100,6 +100,15 @@ static apr_int64_t fresh_rows(void)
     return apr_atoi64(APR_ARRAY_IDX(cells, 0, const char *));
 }
 
+static apr_int64_t all_rows(void)
+{
+    other o = other_open();
+    apr_array_header_t *cells = other_asks(&o, "SELECT count(*) FROM scep_challenge");
+
+    other_close(&o);
+    return apr_atoi64(APR_ARRAY_IDX(cells, 0, const char *));
+}
+
 /* ---- the key ---- */
 
 START_TEST(a_store_key_is_64_hex_digits_that_nobody_else_reads)
@@ -278,6 +287,69 @@ START_TEST(a_mint_removes_a_hundred_at_most)
 }
 END_TEST
 
+/* As after a roll-out with a large PasswordMax. */
+static void mint_many(const char *endpoint, int n)
+{
+    const challenge_limits wide = { .max = n, .minutes = 60, .length = 8 };
+
+    for (int i = 0; i < n; i++)
+        ck_assert_ptr_nonnull(mint(endpoint, &wide));
+    ck_assert_ptr_null(mint(endpoint, &wide));
+}
+
+START_TEST(expired_ones_have_no_place_of_a_lowered_limit)
+{
+    mint_many("e", 150);
+    scep_clock_set(ROOM_START + apr_time_from_sec(3599));
+    ck_assert_ptr_null(mint("e", &limits)); /* 150 stand, all of them good */
+    scep_clock_set(ROOM_START + apr_time_from_sec(3600));
+    ck_assert_ptr_nonnull(mint("e", &limits)); /* 50 of 150 are still in the database */
+    ck_assert_int_eq(unused(), 51);
+    ck_assert_int_eq(fresh_rows(), 51);
+}
+END_TEST
+
+START_TEST(a_lowered_limit_holds_among_expired_ones)
+{
+    mint_many("e", 950);
+    scep_clock_set(ROOM_START + apr_time_from_sec(3600));
+    for (int i = 0; i < limits.max; i++)
+        ck_assert_ptr_nonnull(mint("e", &limits));
+    ck_assert_int_gt(unused(), limits.max);
+    ck_assert_ptr_null(mint("e", &limits));
+    ck_assert_int_gt(unused(), limits.max); /* and expired ones stood even then */
+    ck_assert_int_eq(unused(), fresh_rows());
+}
+END_TEST
+
+/* @return more may stand */
+static bool sweep(int most)
+{
+    bool more;
+
+    room_expect(challenge_sweep(&more, room_store, most, room_pool), SCEP_OK);
+    return more;
+}
+
+START_TEST(a_sweep_says_whether_more_may_stand)
+{
+    const char *used;
+
+    mint_many("f", 1);
+    used = mint("e", &limits);
+    room_expect(use("e", used), SCEP_OK);
+    mint_many("e", 4);
+    scep_clock_set(ROOM_START + apr_time_from_sec(3600));
+    ck_assert(sweep(2));
+    ck_assert_int_eq(unused(), 2);
+    ck_assert(sweep(2)); /* two were there, and it looked no further */
+    ck_assert_int_eq(unused(), 0);
+    ck_assert(!sweep(2)); /* the used one */
+    ck_assert_int_eq(all_rows(), 0);
+    ck_assert(!sweep(2));
+}
+END_TEST
+
 START_TEST(counter_agrees_with_rows_after_a_sweep_of_all_endpoints)
 {
     const char *one = mint("e", &limits), *two = mint("e", &limits);
@@ -288,7 +360,7 @@ START_TEST(counter_agrees_with_rows_after_a_sweep_of_all_endpoints)
     scep_clock_set(ROOM_START + apr_time_from_sec(1800));
     ck_assert_ptr_nonnull(mint("e", &limits));
     scep_clock_set(ROOM_START + apr_time_from_sec(3600));
-    room_expect(challenge_sweep(room_store, 100, room_pool), SCEP_OK);
+    ck_assert(!sweep(100));
     ck_assert_int_eq(unused(), 1);
     ck_assert_int_eq(fresh_rows(), 1);
     room_expect(use("e", two), SCEP_CHALLENGE);
@@ -391,6 +463,9 @@ static Suite *challenge_suite(void)
     tcase_add_test(cases, a_full_endpoint_mints_nothing_until_one_is_used);
     tcase_add_test(cases, expired_ones_make_room);
     tcase_add_test(cases, a_mint_removes_a_hundred_at_most);
+    tcase_add_test(cases, expired_ones_have_no_place_of_a_lowered_limit);
+    tcase_add_test(cases, a_lowered_limit_holds_among_expired_ones);
+    tcase_add_test(cases, a_sweep_says_whether_more_may_stand);
     tcase_add_test(cases, counter_agrees_with_rows_after_a_sweep_of_all_endpoints);
     tcase_add_test(cases, a_challenge_is_used_once_by_forty_threads_of_two_nodes);
     tcase_add_test(cases, forty_threads_of_two_nodes_mint_no_more_than_the_limit);

@@ -167,6 +167,25 @@ START_TEST(the_state_is_told_to_scepctl_too)
 }
 END_TEST
 
+/* An approval waits for a CA and for a policy module: here it is callers who say nothing more. */
+START_TEST(the_state_is_told_while_others_are_served)
+{
+    const apr_time_t begin = apr_time_now();
+    int others[3], fd;
+
+    for (int i = 0; i < ROWS(others); i++) {
+        others[i] = connected();
+        (void)ask(others[i], list_frame(SCEP_VERB_REQUESTS), SCEP_VERB_REQUEST_PAGE);
+    }
+    fd = connected();
+    (void)ask(fd, scep_wire_put_empty(SCEP_VERB_STATUS, p), SCEP_VERB_STATE);
+    ck_assert_int_lt(apr_time_now() - begin, apr_time_from_sec(8));
+    for (int i = 0; i < ROWS(others); i++)
+        close(others[i]);
+    close(fd);
+}
+END_TEST
+
 START_TEST(a_challenge_is_minted_listed_and_revoked)
 {
     const scep_wire_mint mint = { .endpoint = "devices", .user = "alice", .peer = "192.0.2.66" };
@@ -304,6 +323,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, lists_are_answered_one_after_the_other);
     tcase_add_test(cases, an_issued_certificate_is_listed_and_revoked_once);
     tcase_add_test(cases, the_state_is_told_to_scepctl_too);
+    tcase_add_test(cases, the_state_is_told_while_others_are_served);
     tcase_add_test(cases, a_challenge_is_minted_listed_and_revoked);
     tcase_add_test(cases, a_verb_of_workers_is_refused);
     tcase_add_test(cases, rubbish_ends_its_own_connection_only);

@@ -1,4 +1,5 @@
 /* Who gets a challenge, the single password, and what is out and taken back. */
+#include "chores.h"
 #include "office_int.h"
 #include "office_room.h"
 #include "suite.h"
@@ -442,6 +443,45 @@ START_TEST(a_revoked_single_password_is_followed_by_another)
 }
 END_TEST
 
+/* ---- clean-up ---- */
+
+#define EXPIRED 2500
+
+static const scep_err *put_expired(store_tx *tx, void *baton)
+{
+    for (int i = 0; i < EXPIRED; i++) {
+        store_challenge c = {
+            .endpoint = "devices", .hash = apr_itoa(p, i), .created = 1, .expires = 2
+        };
+
+        SCEP_TRY(store_challenge_put(tx, &c));
+    }
+    return store_unused_add(tx, "devices", EXPIRED);
+}
+
+static const scep_err *left_of_them(store_tx *tx, void *baton)
+{
+    return store_unused_get(tx, "devices", baton);
+}
+
+START_TEST(all_that_expired_together_are_removed_in_one_round)
+{
+    apr_int64_t left = EXPIRED;
+    chores *c;
+
+    assert_ok(store_run(o->store, put_expired, NULL, p));
+    assert_ok(chores_start(&c, o, p));
+    /* a round is a minute after the other */
+    for (int i = 0; left && i < 600; i++) {
+        apr_sleep(apr_time_from_msec(50));
+        assert_ok(store_run(o->store, left_of_them, &left, p));
+    }
+    chores_stop(c);
+    ck_assert_int_eq(left, 0);
+    ck_assert(!logged("SCEP0290"));
+}
+END_TEST
+
 static void add_tests(TCase *cases)
 {
     tcase_add_checked_fixture(cases, up, down);
@@ -465,6 +505,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, a_revoked_challenge_is_no_good_and_gives_its_place_back);
     tcase_add_test(cases, a_used_one_cannot_be_revoked);
     tcase_add_test(cases, a_revoked_single_password_is_followed_by_another);
+    tcase_add_test(cases, all_that_expired_together_are_removed_in_one_round);
 }
 
 int main(void)

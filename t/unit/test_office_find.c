@@ -127,7 +127,7 @@ START_TEST(a_poll_of_no_key_is_put_off)
                                 .peer = "" };
     scep_wire_verdict v;
 
-    office_poll(&v, o, &in, p);
+    office_poll(&v, o, &in, apr_time_now() + o->timeout, p);
     ck_assert_int_eq((int)v.status, SCEP_STATUS_LATER);
 }
 END_TEST

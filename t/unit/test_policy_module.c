@@ -5,8 +5,14 @@
 #include "runner_main.h"
 
 #include <apr_strings.h>
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -111,6 +117,26 @@ START_TEST(a_program_that_others_may_write_is_refused)
 }
 END_TEST
 
+START_TEST(a_program_of_anybody_but_root_is_refused)
+{
+    static const uid_t owners[] = { 1, 2, 65534 };
+    const char *path = program("exit 0", 0755);
+    policy_module *m;
+    const scep_err *err;
+
+    if (geteuid() != 0)
+        return;
+    for (size_t i = 0; i < sizeof(owners) / sizeof(*owners); i++) {
+        ck_assert_int_eq(chown(path, owners[i], 0), 0);
+        err = make(&m, apr_pstrcat(p, "exec:", path, NULL), NULL);
+        assert_code(SCEP_CONFIG, err);
+        ck_assert_ptr_nonnull(strstr(err->detail, "give it to root"));
+    }
+    ck_assert_int_eq(chown(path, 0, 1), 0);
+    assert_ok(make(&m, apr_pstrcat(p, "exec:", path, NULL), NULL));
+}
+END_TEST
+
 START_TEST(a_section_for_a_program_is_refused)
 {
     const conf_module section = { .endpoint = "devices" };
@@ -143,7 +169,10 @@ START_TEST(only_status_0_is_a_yes)
     } rows[] = {
         { "exit 0", SCEP_OK, "" },
         { "cat >/dev/null; echo yes", SCEP_OK, "" },
-        { "exit 1", SCEP_CHALLENGE, "(no reason given)" },
+        { "exit 1", SCEP_UNAVAILABLE, "no reason for a no" },
+        { "echo; echo late; exit 1", SCEP_UNAVAILABLE, "no reason for a no" },
+        { "echo Traceback: >&2; echo more >&2; exit 1", SCEP_UNAVAILABLE,
+          "ended with status 1: Traceback:" },
         { "echo 'why \"not\"'; echo more; exit 1", SCEP_CHALLENGE, "why \\x22not\\x22" },
         { "exit 2", SCEP_UNAVAILABLE, "status 2" },
         { "echo oops >&2; exit 255", SCEP_UNAVAILABLE, "status 255: oops" },
@@ -214,7 +243,7 @@ START_TEST(a_no_to_what_has_happened_is_a_fault)
 {
     policy_module_request told = request("secret");
 
-    assert_code(SCEP_UNAVAILABLE, policy_module_notify(module("exec:", "exit 1"), &told,
+    assert_code(SCEP_UNAVAILABLE, policy_module_notify(module("exec:", "echo no; exit 1"), &told,
                                                        POLICY_MODULE_SUCCESS, 0, nothing, p));
     assert_ok(policy_module_notify(
         module("exec:", "test \"$1 $SCEP_DISPOSITION $SCEP_HRESULT\" = \"notify 2 0x80070490\""),
@@ -232,7 +261,8 @@ START_TEST(a_challenge_is_one_printable_line)
         { "printf 'A challenge!'", SCEP_OK },
         { "printf 'A challenge!\\r\\n'", SCEP_OK },
         { "test \"$SCEP_PARAMS $1\" = 'x=1&y generate' && echo 'A challenge!'", SCEP_OK },
-        { "exit 1", SCEP_REFUSED },
+        { "exit 1", SCEP_UNAVAILABLE },
+        { "echo no; exit 1", SCEP_REFUSED },
         { "exit 0", SCEP_UNAVAILABLE },
         { "echo", SCEP_UNAVAILABLE },
         { "echo a; echo b", SCEP_UNAVAILABLE },
@@ -255,21 +285,58 @@ END_TEST
 
 /* ---- kept, JSON ---- */
 
+#define READ_ID                                                            \
+    "yes() { printf '{\"id\":%s,\"allow\":true}\\n' \"$1\"; }\n"           \
+    "ask() { read -r q || exit 0; id=${q#*\\\"id\\\":}; id=${id%%,*}; }\n" \
+    "ask; "
+
 START_TEST(a_kept_program_answers_or_is_replaced)
 {
     policy_module_request asked = request("secret");
-    policy_module *m =
-        module("prg:", "read -r q; echo '{\"allow\":true}'\nread -r q; echo rubbish\nsleep 9");
+    policy_module *m = module("prg:", READ_ID "yes $id; read -r q; echo rubbish; sleep 9");
 
     assert_ok(policy_module_verify(m, &asked, p));
     assert_code(SCEP_UNAVAILABLE, policy_module_verify(m, &asked, p));
     assert_ok(policy_module_verify(m, &asked, p));
-    m = module("prg:", "echo '{\"allow\":true}'\nsleep 9");
-    assert_ok(policy_module_verify(m, &asked, p)); /* it speaks first, which cannot be seen */
     m = module("prg:", "exit 0");
     assert_code(SCEP_UNAVAILABLE, policy_module_verify(m, &asked, p));
     m = module("prg:", "while :; do printf 0123456789; done");
     assert_code(SCEP_UNAVAILABLE, policy_module_verify(m, &asked, p));
+}
+END_TEST
+
+START_TEST(an_answer_to_another_call_is_a_fault)
+{
+    static const char *const programs[] = {
+        "echo '{\"allow\":true}'; sleep 9", /* before it is asked, so to nothing */
+        "read -r q; echo '{\"allow\":true}'; sleep 9",
+        READ_ID "yes $((id - 1)); sleep 9",
+        READ_ID "yes $((id + 1)); sleep 9",
+        READ_ID "yes \\\"$id\\\"; sleep 9",
+        READ_ID "yes $id.0; sleep 9",
+        READ_ID "yes null; sleep 9",
+    };
+    policy_module_request asked = request("secret");
+    policy_module *m;
+    const scep_err *err;
+
+    row = programs[_i];
+    m = module("prg:", row);
+    err = policy_module_verify(m, &asked, p);
+    assert_code(SCEP_UNAVAILABLE, err);
+    ck_assert_ptr_nonnull(strstr(err->detail, "does not repeat the \"id\""));
+    ck_assert_int_eq(m->kept.talk, -1); /* it is gone */
+}
+END_TEST
+
+START_TEST(each_call_of_a_kept_program_has_the_next_id)
+{
+    policy_module_request asked = request("secret");
+    policy_module *m = module("prg:", "n=1; while " READ_ID
+                                      "do test $id = $n || exit 1; n=$((n+1)); yes $id; done");
+
+    for (int i = 0; i < 3; i++)
+        assert_ok(policy_module_verify(m, &asked, p));
 }
 END_TEST
 
@@ -335,21 +402,107 @@ START_TEST(what_is_sent_is_one_line_of_json)
 }
 END_TEST
 
+START_TEST(a_line_to_a_kept_program_has_its_id)
+{
+    const policy_module m = { .endpoint = "devices" };
+    const module_call call = { .kind = MODULE_GENERATE,
+                               .name = "generate",
+                               .template_name = "T",
+                               .peer = "::1",
+                               .params = "a=1",
+                               .id = 4711 };
+
+    assert_bytes(module_json_write(&m, &call, p),
+                 scep_bytes_of("{\"call\":\"generate\",\"id\":4711,\"endpoint\":\"devices\","
+                               "\"template\":\"T\",\"peer\":\"::1\",\"params\":\"a=1\"}\n"));
+}
+END_TEST
+
+/* ---- https ---- */
+
+/* The directory of names does not answer for this one, for a while. */
+#define NO_ANSWER "no-answer.invalid"
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out)
+{
+    struct pollfd none = { -1, 0, 0 };
+
+    if (node && !strcmp(node, NO_ANSWER))
+        (void)poll(&none, 1, 8000);
+    return EAI_FAIL;
+}
+
+START_TEST(a_resolver_that_does_not_answer_is_not_waited_for)
+{
+    policy_module_request asked = request("secret");
+    apr_time_t begun = apr_time_now();
+    policy_module *m;
+
+    assert_ok(make(&m, "https://" NO_ANSWER "/", NULL));
+    assert_code(SCEP_UNAVAILABLE, policy_module_verify(m, &asked, p));
+#if LIBCURL_VERSION_NUM >= 0x075700
+    ck_assert_int_lt(apr_time_sec(apr_time_now() - begun), 5);
+#else
+    ck_assert_int_lt(apr_time_sec(apr_time_now() - begun), 20);
+#endif
+}
+END_TEST
+
+/* Connections wait in its queue; nobody speaks. */
+static int silent_port(int *fd)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(at);
+
+    *fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    FIXTURE_MUST(*fd >= 0 && bind(*fd, (struct sockaddr *)&at, len) == 0 && listen(*fd, 4) == 0 &&
+                 getsockname(*fd, (struct sockaddr *)&at, &len) == 0);
+    return ntohs(at.sin_port);
+}
+
+START_TEST(a_time_that_is_over_is_not_for_ever)
+{
+    const module_call call = { .kind = MODULE_VERIFY,
+                               .name = "verify",
+                               .template_name = "T",
+                               .peer = "::1",
+                               .transaction_id = "1",
+                               .deadline = apr_time_now() + 500 };
+    module_answer answer;
+    policy_module *m;
+    const scep_err *err;
+    int fd, port = silent_port(&fd);
+
+    assert_ok(make(&m, apr_psprintf(p, "https://127.0.0.1:%d/", port), NULL));
+    err = module_call_https(&answer, m, &call, p);
+    assert_code(SCEP_UNAVAILABLE, err);
+    ck_assert_ptr_nonnull(strstr(err->detail, "timed out"));
+    close(fd);
+}
+END_TEST
+
 static void add_tests(TCase *c)
 {
     tcase_add_checked_fixture(c, begin_room, end_room);
     tcase_add_loop_test(c, what_is_no_module_is_refused, 0, 13);
     tcase_add_loop_test(c, a_program_that_others_may_write_is_refused, 0, 6);
+    tcase_add_test(c, a_program_of_anybody_but_root_is_refused);
     tcase_add_test(c, a_section_for_a_program_is_refused);
-    tcase_add_loop_test(c, only_status_0_is_a_yes, 0, 14);
+    tcase_add_loop_test(c, only_status_0_is_a_yes, 0, 16);
     tcase_add_test(c, a_program_that_vanishes_is_a_fault);
     tcase_add_test(c, a_challenge_with_a_line_break_is_not_asked_about);
     tcase_add_test(c, a_deadline_that_is_over_asks_nobody);
     tcase_add_test(c, a_no_to_what_has_happened_is_a_fault);
-    tcase_add_loop_test(c, a_challenge_is_one_printable_line, 0, 12);
+    tcase_add_loop_test(c, a_challenge_is_one_printable_line, 0, 13);
     tcase_add_test(c, a_kept_program_answers_or_is_replaced);
+    tcase_add_loop_test(c, an_answer_to_another_call_is_a_fault, 0, 7);
+    tcase_add_test(c, each_call_of_a_kept_program_has_the_next_id);
     tcase_add_loop_test(c, only_allow_true_is_a_yes, 0, 23);
     tcase_add_test(c, what_is_sent_is_one_line_of_json);
+    tcase_add_test(c, a_line_to_a_kept_program_has_its_id);
+    tcase_add_test(c, a_resolver_that_does_not_answer_is_not_waited_for);
+    tcase_add_test(c, a_time_that_is_over_is_not_for_ever);
 }
 
 /* The runner is this program once more. */

@@ -54,6 +54,8 @@ static const struct {
     { TOP "\"SignatureTemplate\"=hex(7):41,00,00,00,42,00,00,00,00,00", SCEP_SET_SignatureTemplate, "A, B" },
     { "REGEDIT4\n" KEY "]\n\"SignatureTemplate\"=hex(2):41,42,00", SCEP_SET_SignatureTemplate, "AB" },
     { "REGEDIT4\n\n" KEY "]\n\"SignatureTemplate\"=\"Old\"", SCEP_SET_SignatureTemplate, "Old" },
+    { "REGEDIT4\n\n" KEY "]\n\"SignatureTemplate\"=\"Ger\xC3\xA4t\"", SCEP_SET_SignatureTemplate, "Ger\xC3\xA4t" },
+    { "REGEDIT4\n" KEY "]\n\"SignatureTemplate\"=hex(2):47,c3,a4,00", SCEP_SET_SignatureTemplate, "G\xC3\xA4" },
     /* blanks, comments, other line ends, no line end at all */
     { "Windows Registry Editor Version 5.00 \r\n\r\n; who\r\n  " KEY "] ; why\r\n"
       " \"SignatureTemplate\" = \"S\" ; a comment\r\n", SCEP_SET_SignatureTemplate, "S" },
@@ -155,8 +157,27 @@ static const struct {
     { TOP "\"x\"=hex(b):01,02\n", 3, "8 bytes are expected for hex(b):, not 2" },
     { TOP "\"x\"=hex(1):41\n", 3, "text in UTF-16LE" },
     { TOP "\"x\"=hex(1):00,dc\n", 3, "text in UTF-16LE" },
-    { "REGEDIT4\n" KEY "]\n\"x\"=hex(1):ff\n", 3, "text in UTF-8" },
-    /* values that no setting takes */
+    { "REGEDIT4\n" KEY "]\n\"x\"=hex(1):ff\n", 3, "UTF-8 is expected" },
+    /* no text */
+    { V5 "; caf\xE9\n" KEY "]\n", 2, "UTF-8 or UTF-16LE" },
+    { V5 "; \xC0\x80\n", 2, "UTF-8 or UTF-16LE" },
+    { V5 "; \xED\xA0\x80\n", 2, "UTF-8 or UTF-16LE" },
+    { V5 "; \xF4\x90\x80\x80\n", 2, "UTF-8 or UTF-16LE" },
+    { V5 "; \xE2\x82", 2, "UTF-8 or UTF-16LE" },
+    { "\xFE\xFF", 1, "the high byte first" },
+    /* ANSI, of a code page that the file does not name */
+    { "REGEDIT4\r\n\r\n" KEY "]\r\n\"SignatureTemplate\"=\"Ger\xE4t\"\r\n", 4, "a letter outside ASCII in a REGEDIT4 file" },
+    { "regedit4\n; caf\xE9\n" KEY "]\n", 2, "whose code page is not known" },
+    { "REGEDIT4\n" KEY "]\n\"x\"=hex(1):47,e4,00\n", 3, "export the key anew with 'reg export'" },
+};
+
+/* ---- well-formed, and out of range ---- */
+
+static const struct {
+    const char *text;
+    int line;
+    const char *says;
+} fatal[] = {
     { V5 "\n" SUB("PasswordLength", "dword:00000007"), 4, "SCEPPasswordLength: '7' is not a whole number from 8 to 64" },
     { V5 SUB("PasswordMax", "dword:00000000"), 3, "SCEPPasswordMax: '0' is not a whole number from 1 to 1000000" },
     { V5 SUB("PasswordMax", "hex(b):08,00,00,00,01,00,00,00"), 3, "'4294967304' is not a whole number from 1 to" },
@@ -166,13 +187,6 @@ static const struct {
     { V5 SUB("PasswordMax", "hex:05"), 3, "PasswordMax: dword: is expected" },
     { TOP "\"SignatureTemplate\"=dword:00000001", 3, "SignatureTemplate: a text in quotes is expected" },
     { TOP "\"SignatureTemplate\"=\"a\x01\"", 3, "none of them a control character" },
-    /* no text */
-    { V5 "; caf\xE9\n" KEY "]\n", 2, "UTF-8 or UTF-16LE" },
-    { V5 "; \xC0\x80\n", 2, "UTF-8 or UTF-16LE" },
-    { V5 "; \xED\xA0\x80\n", 2, "UTF-8 or UTF-16LE" },
-    { V5 "; \xF4\x90\x80\x80\n", 2, "UTF-8 or UTF-16LE" },
-    { V5 "; \xE2\x82", 2, "UTF-8 or UTF-16LE" },
-    { "\xFE\xFF", 1, "the high byte first" },
 };
 /* clang-format on */
 
@@ -220,6 +234,46 @@ START_TEST(each_other_value_is_named_with_its_line_and_the_reason)
     ck_assert_str_eq(l->name, left[_i].name);
     ck_assert_msg(strstr(l->why, left[_i].why), "%s: %s", row, l->why);
     ck_assert_int_eq(l->line, left[_i].line);
+    ck_assert(!l->fatal);
+    assert_ok(scep_registry_check(&r, "a.reg", p));
+}
+END_TEST
+
+START_TEST(a_value_out_of_range_is_left_with_the_range_and_the_check_refuses_it)
+{
+    scep_registry r;
+    const scep_registry_left *l;
+
+    row = fatal[_i].text;
+    assert_ok(read_text(&r, row));
+    ck_assert_int_eq(r.settings->nelts, 0);
+    ck_assert_int_eq(r.left->nelts, 1);
+    l = &APR_ARRAY_IDX(r.left, 0, scep_registry_left);
+    ck_assert(l->fatal);
+    ck_assert_int_eq(l->line, fatal[_i].line);
+    ck_assert_msg(strstr(l->why, fatal[_i].says), "%s: %s", row, l->why);
+    assert_fault(scep_registry_check(&r, "a.reg", p), fatal[_i].line, fatal[_i].says);
+}
+END_TEST
+
+START_TEST(beside_values_out_of_range_everything_else_is_read)
+{
+    static const char text[] = V5 SUB("Refresh", "dword:3") SUB("PasswordLength", "dword:4")
+        SUB("CAType", "dword:1") SUB("CacheRequest", "dword:0") SUB("HashAlgorithm", "\"MD5\"")
+            SUB("PasswordMax", "dword:7");
+    scep_registry r;
+
+    row = text;
+    assert_ok(read_text(&r, text));
+    ck_assert_int_eq(r.settings->nelts, 2);
+    ck_assert_int_eq(APR_ARRAY_IDX(r.settings, 0, scep_registry_setting).which, SCEP_SET_Refresh);
+    ck_assert_int_eq(APR_ARRAY_IDX(r.settings, 1, scep_registry_setting).which,
+                     SCEP_SET_PasswordMax);
+    ck_assert_int_eq(r.left->nelts, 4);
+    for (int i = 0; i < r.left->nelts; i++)
+        ck_assert_int_eq(APR_ARRAY_IDX(r.left, i, scep_registry_left).fatal, i != 1);
+    assert_fault(scep_registry_check(&r, "a.reg", p), 5, "'4' is not a whole number from 8 to 64");
+    assert_fault(scep_registry_check(&r, "a.reg", p), 5, "out of range beside it: 2;");
 }
 END_TEST
 
@@ -378,6 +432,9 @@ static void add_tests(TCase *cases)
     tcase_add_loop_test(cases, each_value_of_the_MSCEP_key_is_carried_over, 0, ROWS(carried));
     tcase_add_loop_test(cases, each_other_value_is_named_with_its_line_and_the_reason, 0,
                         ROWS(left));
+    tcase_add_loop_test(cases, a_value_out_of_range_is_left_with_the_range_and_the_check_refuses_it,
+                        0, ROWS(fatal));
+    tcase_add_test(cases, beside_values_out_of_range_everything_else_is_read);
     tcase_add_loop_test(cases, comments_and_deletions_leave_nothing_behind, 0, ROWS(nothing));
     tcase_add_loop_test(cases, what_is_malformed_is_named_with_its_line_and_what_was_expected, 0,
                         ROWS(faults));

@@ -10,8 +10,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+/* A user whose runner says why it cannot start, and does not end. */
+#define HANGS "hangs"
 
 static runner *r;
 
@@ -136,6 +142,19 @@ START_TEST(a_program_has_three_descriptors_and_another_user)
 }
 END_TEST
 
+START_TEST(a_program_has_sane_limits)
+{
+    static const struct rlimit many = { 20000, 20000 };
+    scep_wire_ran ran;
+
+    /* whatever this process may have */
+    (void)setrlimit(RLIMIT_NOFILE, &many);
+    begin_runner();
+    ran = sh("ulimit -n; ulimit -Hn; ulimit -c; ulimit -Hc", nothing, 5000);
+    ck_assert_str_eq(output_of(&ran), "1024\n1024\n0\n0\n");
+}
+END_TEST
+
 START_TEST(what_a_program_left_behind_is_killed)
 {
     scep_wire_ran ran = sh("sleep 30 & echo $!", nothing, 5000);
@@ -212,6 +231,38 @@ START_TEST(a_kept_program_that_is_let_go_is_killed)
 }
 END_TEST
 
+/* Into the group of the runner, say, which is not killed for it. */
+START_TEST(a_program_that_leaves_its_group_is_killed)
+{
+    runner_kept kept =
+        keep("exec perl -e 'setpgrp(0, getppid()) or die; $| = 1; print \"$$\\n\"; sleep 60'");
+    struct pollfd pfd = { kept.talk, POLLIN, 0 }, none = { -1, 0, 0 };
+    char text[32] = "";
+    const char *stat;
+    int i;
+
+    ck_assert_int_eq(poll(&pfd, 1, 5000), 1);
+    ck_assert_int_gt(recv(kept.talk, text, sizeof(text) - 1, 0), 0);
+    stat = apr_psprintf(p, "/proc/%d/fd", atoi(text));
+    runner_let_go(&kept);
+    for (i = 0; i < 100 && access(stat, F_OK) == 0; i++)
+        (void)poll(&none, 1, 20);
+    ck_assert_int_lt(i, 100);
+}
+END_TEST
+
+START_TEST(a_kept_program_that_is_not_there_is_told)
+{
+    const scep_wire_run run = { .program = "/no/such/program" };
+    runner_kept kept;
+    const scep_err *err = runner_keep(&kept, r, &run, p);
+
+    assert_code(SCEP_UNAVAILABLE, err);
+    ck_assert_ptr_nonnull(strstr(err->detail, "No such file"));
+    ck_assert_int_eq(kept.talk, -1);
+}
+END_TEST
+
 /* ---- the runner itself ---- */
 
 START_TEST(rubbish_does_not_end_the_runner)
@@ -249,6 +300,78 @@ START_TEST(a_runner_that_is_gone_is_seen_and_runs_nothing)
 }
 END_TEST
 
+/* What a program can do to it: they share a user. */
+START_TEST(a_runner_that_was_stopped_is_given_up_and_ends)
+{
+    const char *const stop[] = { "-c", "kill -STOP $PPID; sleep 60", NULL };
+    const scep_wire_run run = { .program = "/bin/sh", .arguments = words_of(stop), .ms = 100 };
+    struct pollfd pfd = { runner_fd(r), POLLIN, 0 }, none = { -1, 0, 0 };
+    scep_wire_ran ran = sh("echo $PPID", nothing, 5000);
+    const pid_t pid = (pid_t)atoi(output_of(&ran));
+    runner_kept kept;
+    int i;
+
+    ck_assert_int_eq(poll(&pfd, 1, 0), 0);
+    if (_i == 0) {
+        assert_code(SCEP_UNAVAILABLE, runner_run(&ran, r, &run, p));
+    } else {
+        ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+        assert_code(SCEP_UNAVAILABLE, runner_keep(&kept, r, &run, p));
+    }
+    ck_assert_int_eq(poll(&pfd, 1, 0), 1);
+    for (i = 0; i < 100 && waitpid(pid, NULL, WNOHANG) == 0; i++)
+        (void)poll(&none, 1, 20);
+    ck_assert_int_lt(i, 100);
+}
+END_TEST
+
+START_TEST(a_runner_that_reads_nothing_holds_nobody_up)
+{
+    const scep_wire_run run = { .program = "/bin/true", .ms = 500 };
+    scep_wire_ran ran = sh("echo $PPID", nothing, 5000);
+    pid_t pid = (pid_t)atoi(output_of(&ran));
+    int i;
+
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    for (i = 0; i < 100000; i++)
+        if (send(runner_fd(r), "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
+            break;
+    ck_assert_int_lt(i, 100000);
+    assert_code(SCEP_UNAVAILABLE, runner_run(&ran, r, &run, p));
+    ck_assert_int_eq(kill(pid, SIGCONT), 0);
+}
+END_TEST
+
+static void hear_alarm(int number)
+{
+    (void)number;
+}
+
+START_TEST(signals_do_not_disturb_the_start)
+{
+    const struct sigaction action = { .sa_handler = hear_alarm };
+    const struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = { { 0, 0 }, { 0, 0 } };
+    const scep_err *err;
+    runner *other;
+
+    ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+    err = runner_start(&other, "nobody", p);
+    ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+    assert_ok(err);
+}
+END_TEST
+
+START_TEST(a_runner_that_hangs_at_its_start_is_not_waited_for)
+{
+    runner *other;
+    const scep_err *err = runner_start(&other, HANGS, p);
+
+    assert_code(SCEP_CONFIG, err);
+    ck_assert_ptr_nonnull(strstr(err->detail, "no answer from the directory"));
+}
+END_TEST
+
 START_TEST(root_needs_a_user_to_become)
 {
     runner *other;
@@ -268,12 +391,19 @@ static void add_tests(TCase *c)
     tcase_add_test(c, a_program_that_is_not_there_is_told);
     tcase_add_test(c, input_is_given_whole_and_need_not_be_read);
     tcase_add_test(c, a_program_has_three_descriptors_and_another_user);
+    tcase_add_test(c, a_program_has_sane_limits);
     tcase_add_test(c, what_a_program_left_behind_is_killed);
+    tcase_add_test(c, a_program_that_leaves_its_group_is_killed);
+    tcase_add_test(c, a_kept_program_that_is_not_there_is_told);
     tcase_add_test(c, a_kept_program_is_spoken_with);
     tcase_add_test(c, the_end_of_a_kept_program_is_told);
     tcase_add_test(c, a_kept_program_that_is_let_go_is_killed);
     tcase_add_test(c, rubbish_does_not_end_the_runner);
     tcase_add_test(c, a_runner_that_is_gone_is_seen_and_runs_nothing);
+    tcase_add_loop_test(c, a_runner_that_was_stopped_is_given_up_and_ends, 0, 2);
+    tcase_add_test(c, a_runner_that_reads_nothing_holds_nobody_up);
+    tcase_add_test(c, signals_do_not_disturb_the_start);
+    tcase_add_test(c, a_runner_that_hangs_at_its_start_is_not_waited_for);
     tcase_add_test(c, root_needs_a_user_to_become);
 }
 
@@ -284,6 +414,11 @@ int main(int argc, char **argv)
 
     if (argc < 2 || strcmp(argv[1], "runner"))
         return run_suite("runner", add_tests);
+    if (argc == 3 && !strcmp(argv[2], HANGS)) {
+        (void)send(STDIN_FILENO, "no answer from the directory", 28, MSG_NOSIGNAL);
+        for (;;)
+            (void)pause();
+    }
     FIXTURE_MUST(apr_initialize() == APR_SUCCESS && apr_pool_create(&pool, NULL) == APR_SUCCESS);
     return runner_main(argc - 1, argv + 1, pool);
 }

@@ -83,6 +83,17 @@ START_TEST(each_answer_is_counted_where_it_was_given)
 }
 END_TEST
 
+START_TEST(an_expired_challenge_is_not_unused)
+{
+    (void)office_room_mint(o, "manual", p);
+    (void)office_room_mint(o, "manual", p);
+    assert_counts("manual", (const uint64_t[7]){ 2, 0, 0, 0, 0, 0, 2 });
+    /* nothing has swept them */
+    scep_clock_set(apr_time_now() + apr_time_from_sec(DAY));
+    assert_counts("manual", (const uint64_t[7]){ 0, 0, 0, 0, 0, 0, 2 });
+}
+END_TEST
+
 static apr_int64_t end_of(const X509 *cert)
 {
     apr_int64_t end;
@@ -245,6 +256,7 @@ static void add_tests(TCase *cases)
 {
     tcase_add_checked_fixture(cases, up, down);
     tcase_add_test(cases, each_answer_is_counted_where_it_was_given);
+    tcase_add_test(cases, an_expired_challenge_is_not_unused);
     tcase_add_test(cases, the_state_names_each_authority_with_what_will_end);
     tcase_add_test(cases, the_state_tells_the_newest_crl);
     tcase_add_test(cases, a_store_that_does_not_answer_is_told_and_the_rest_is_too);

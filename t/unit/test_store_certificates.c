@@ -227,7 +227,14 @@ static const scep_err *crl_words(store_tx *tx, void *baton)
     ck_assert_int_eq(crl.this_update, 5);
     ck_assert_int_eq(crl.next_update, 6);
     ck_assert(scep_bytes_equal(crl.der, scep_bytes_of("second")));
+    OK(store_crl_head(tx, "a", &crl));
+    ck_assert_str_eq(crl.authority, "a");
+    ck_assert_int_eq(crl.number, 2);
+    ck_assert_int_eq(crl.next_update, 6);
+    ck_assert_uint_eq(crl.der.len, 0);
     OK(store_crl_get(tx, "b", &crl));
+    ck_assert_int_eq(crl.number, 0);
+    OK(store_crl_head(tx, "b", &crl));
     ck_assert_int_eq(crl.number, 0);
     return NULL;
 }

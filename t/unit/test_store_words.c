@@ -68,11 +68,12 @@ START_TEST(the_same_challenge_is_put_once)
 }
 END_TEST
 
-static int sweep(store_tx *tx, const char *endpoint, apr_int64_t now, int most)
+static int sweep(store_tx *tx, const char *endpoint, apr_int64_t now, int most, int used)
 {
-    int unused;
+    int unused, removed;
 
-    OK(store_challenge_sweep(tx, endpoint, now, most, &unused));
+    OK(store_challenge_sweep(tx, endpoint, now, most, &unused, &removed));
+    ck_assert_int_eq(removed - unused, used);
     return unused;
 }
 
@@ -91,12 +92,12 @@ static const scep_err *sweep_words(store_tx *tx, void *baton)
     put_challenge(tx, "f", "0", 100);
     ck_assert(use(tx, "e", "0", 1));
     ck_assert(use(tx, "e", "9", 1));
-    ck_assert_int_eq(sweep(tx, "e", 99, 100), 0);
-    ck_assert_int_eq(sweep(tx, "e", 104, 2), 2); /* 1 and 2: the oldest first */
+    ck_assert_int_eq(sweep(tx, "e", 99, 100, 0), 0);
+    ck_assert_int_eq(sweep(tx, "e", 104, 2, 0), 2); /* 1 and 2: the oldest first */
     ck_assert(!is_fresh(tx, "e", "2", 99));
     ck_assert(is_fresh(tx, "e", "3", 99));
-    ck_assert(is_taken(tx, "e", "0"));             /* used: there was no place in the two */
-    ck_assert_int_eq(sweep(tx, "e", 104, 100), 2); /* 3, 4 and the used 0 */
+    ck_assert(is_taken(tx, "e", "0"));                /* used: there was no place in the two */
+    ck_assert_int_eq(sweep(tx, "e", 104, 100, 1), 2); /* 3, 4 and the used 0 */
     ck_assert(is_fresh(tx, "e", "5", 99));
     ck_assert(!is_taken(tx, "e", "0"));
     ck_assert(is_taken(tx, "e", "9")); /* used, and not yet over */
@@ -107,6 +108,96 @@ static const scep_err *sweep_words(store_tx *tx, void *baton)
 START_TEST(a_sweep_takes_what_ended_and_no_more_than_it_may)
 {
     room_job_of(sweep_words);
+}
+END_TEST
+
+static bool is_crowd(store_tx *tx, const char *endpoint, apr_int64_t now, apr_int64_t most)
+{
+    bool crowd;
+
+    OK(store_challenge_crowd(tx, endpoint, now, most, &crowd));
+    return crowd;
+}
+
+static apr_int64_t standing(store_tx *tx, const char *endpoint, apr_int64_t now)
+{
+    apr_int64_t count;
+
+    OK(store_challenge_count(tx, endpoint, now, &count));
+    return count;
+}
+
+static const scep_err *crowd_words(store_tx *tx, void *baton)
+{
+    ck_assert(!is_crowd(tx, "e", 1, 1));
+    ck_assert_int_eq(standing(tx, "e", 1), 0);
+    for (int i = 0; i < 10; i++)
+        put_challenge(tx, "e", apr_psprintf(room_pool, "%d", i), 100 + i);
+    put_challenge(tx, "f", "0", 900);
+    ck_assert(use(tx, "e", "9", 1));
+    OK(store_unused_add(tx, "e", 9));
+    OK(store_unused_add(tx, "f", 1));
+    ck_assert(is_crowd(tx, "e", 99, 9));
+    ck_assert(!is_crowd(tx, "e", 99, 10)); /* the used one is none */
+    ck_assert_int_eq(standing(tx, "e", 99), 9);
+    ck_assert(is_crowd(tx, "e", 104, 4)); /* 5 to 8: what ends now has ended */
+    ck_assert(!is_crowd(tx, "e", 104, 5));
+    ck_assert_int_eq(standing(tx, "e", 104), 4);
+    ck_assert(is_crowd(tx, "e", 107, 1));
+    ck_assert(!is_crowd(tx, "e", 108, 1));
+    ck_assert_int_eq(standing(tx, "e", 108), 0);
+    ck_assert_int_eq(standing(tx, "f", 108), 1);
+    /* however many they are */
+    for (int i = 10; i < 2010; i++)
+        put_challenge(tx, "e", apr_psprintf(room_pool, "%d", i), i < 2007 ? 50 : 200);
+    OK(store_unused_add(tx, "e", 2000));
+    ck_assert_int_eq(standing(tx, "e", 49), 2009);
+    ck_assert_int_eq(standing(tx, "e", 108), 3);
+    return NULL;
+}
+
+START_TEST(what_expired_is_in_no_crowd_and_not_counted)
+{
+    room_job_of(crowd_words);
+}
+END_TEST
+
+/* A statement as SQLite itself wants it. */
+static const char *with_marks(const char *sql)
+{
+    char *out = apr_pstrdup(room_pool, sql), *to = out;
+
+    for (const char *s = sql; *s; s++) {
+        *to++ = *s == '%' ? '?' : *s;
+        if (*s == '%')
+            s += strncmp(s, "%lld", 4) == 0 ? 3 : 1;
+    }
+    *to = '\0';
+    return out;
+}
+
+START_TEST(no_word_for_challenges_reads_the_whole_table)
+{
+#define X(name, sql) { #name, sql },
+    static const struct {
+        const char *name, *sql;
+    } words[] = { STORE_CHALLENGE_SQL(X) };
+#undef X
+    other o = other_open();
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+        const char *ask =
+            apr_pstrcat(room_pool, "EXPLAIN QUERY PLAN ", with_marks(words[i].sql), NULL);
+        const char *plan = apr_array_pstrcat(room_pool, other_asks(&o, ask), ' ');
+
+        ck_assert_msg(!strstr(plan, "SCAN scep_challenge"), "%s: %s", words[i].name, plan);
+        if (!strcmp(words[i].name, "CHALLENGE_CROWD") ||
+            !strcmp(words[i].name, "CHALLENGE_EXPIRED") ||
+            !strcmp(words[i].name, "CHALLENGE_STANDING"))
+            ck_assert_msg(strstr(plan, "COVERING INDEX scep_challenge_expires") != NULL, "%s: %s",
+                          words[i].name, plan);
+    }
+    other_close(&o);
 }
 END_TEST
 
@@ -403,12 +494,13 @@ END_TEST
 Suite *store_words_suite(void)
 {
     Suite *suite = suite_create("store words");
-    TCase *words = tcase_create("words");
+    TCase *words = tcase_create("words"), *plans = tcase_create("plans of SQLite");
 
     tcase_add_checked_fixture(words, room_up_portable, room_down);
     tcase_add_test(words, a_challenge_is_fresh_until_it_is_used_or_ends);
     tcase_add_test(words, the_same_challenge_is_put_once);
     tcase_add_test(words, a_sweep_takes_what_ended_and_no_more_than_it_may);
+    tcase_add_test(words, what_expired_is_in_no_crowd_and_not_counted);
     tcase_add_test(words, an_endpoint_counts);
     tcase_add_test(words, a_transaction_id_is_bound_to_the_first_key);
     tcase_add_test(words, a_binding_that_ended_gives_way_to_another_key);
@@ -418,5 +510,9 @@ Suite *store_words_suite(void)
     tcase_add_test(words, a_transaction_that_ended_is_no_answer_and_gives_way);
     tcase_add_test(words, ended_transactions_go_in_small_steps);
     suite_add_tcase(suite, words);
+
+    tcase_add_checked_fixture(plans, room_up, room_down);
+    tcase_add_test(plans, no_word_for_challenges_reads_the_whole_table);
+    suite_add_tcase(suite, plans);
     return suite;
 }

@@ -1,0 +1,199 @@
+/* The threads that run calls: what may wait for a policy module holds up nothing else. */
+#include "suite.h"
+
+#include "hands.h"
+
+#include <apr_strings.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MOST (4 * HANDS) /* connections of one test */
+
+/* A poll at an endpoint that is not there, which needs no store; the endpoint that it is counted
+ * for is another. Its answer goes where nobody reads, so that it runs until its deadline. */
+static office o;
+static office_authority authority;
+static office_endpoint endpoints[4]; /* three have a policy module, the last one has none */
+static connection *all[MOST];
+static int theirs[MOST], count, wake;
+static hands *h;
+
+enum { PLAIN = 3 };
+
+static void set_up(void)
+{
+    static int somebody;
+
+    memset(&o, 0, sizeof(o));
+    count = 0;
+    o.authorities = apr_array_make(p, 1, sizeof(office_authority *));
+    APR_ARRAY_PUSH(o.authorities, office_authority *) = &authority;
+    o.endpoints = apr_array_make(p, 4, sizeof(office_endpoint *));
+    for (int i = 0; i <= PLAIN; i++) {
+        endpoints[i] = (office_endpoint){ .name = "e", .authority = &authority };
+        /* only whether there is one counts here */
+        endpoints[i].module = i == PLAIN ? NULL : (policy_module *)(void *)&somebody;
+        APR_ARRAY_PUSH(o.endpoints, office_endpoint *) = &endpoints[i];
+    }
+    wake = eventfd(0, EFD_NONBLOCK);
+    FIXTURE_MUST(wake >= 0);
+}
+
+static void start(int in_flight)
+{
+    assert_ok(hands_start(&h, &o, in_flight, wake, p));
+}
+
+static void close_all(void)
+{
+    apr_time_t until = apr_time_now() + apr_time_from_sec(20);
+
+    for (int i = 0; i < count; i++)
+        close(theirs[i]); /* whoever writes to it ends */
+    while (hands_busy(h) > 0 && apr_time_now() < until) {
+        struct pollfd pfd = { wake, POLLIN, 0 };
+
+        (void)poll(&pfd, 1, 50);
+        (void)hands_done(h);
+    }
+    ck_assert_int_eq(hands_busy(h), 0);
+    hands_stop(h);
+    for (int i = 0; i < count; i++)
+        connection_close(all[i]);
+    close(wake);
+}
+
+static void fill(int fd)
+{
+    static const char zeros[4096];
+
+    FIXTURE_MUST(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+    while (send(fd, zeros, sizeof(zeros), MSG_NOSIGNAL) > 0)
+        ;
+}
+
+/* @return NULL: taken */
+static const char *give(int endpoint, scep_verb verb, bool hangs)
+{
+    int pair[2];
+    connection *c;
+
+    ck_assert_int_lt(count, MOST);
+    FIXTURE_MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    if (hangs)
+        fill(pair[0]);
+    c = connection_make(pair[0]);
+    ck_assert_ptr_nonnull(c);
+    c->verb = verb;
+    c->call.verb = verb;
+    c->call.endpoint = &endpoints[endpoint];
+    c->call.deadline = apr_time_now() + apr_time_from_sec(60);
+    if (verb == SCEP_VERB_BUNDLE)
+        c->call.in.bundle.endpoint = "none";
+    else if (verb == SCEP_VERB_FIND)
+        c->call.in.find = (scep_wire_find){ .endpoint = "none", .peer = "", .serial = "" };
+    else
+        c->call.in.poll = (scep_wire_poll){ .endpoint = "none", .peer = "" };
+    all[count] = c;
+    theirs[count++] = pair[1];
+    return hands_give(h, c);
+}
+
+static int taken(int endpoint, int tries)
+{
+    int n = 0;
+
+    for (int i = 0; i < tries; i++)
+        n += !give(endpoint, SCEP_VERB_POLL, true);
+    return n;
+}
+
+static bool answered(int i)
+{
+    struct pollfd pfd = { theirs[i], POLLIN, 0 };
+
+    return poll(&pfd, 1, 10000) == 1;
+}
+
+START_TEST(modules_that_hang_leave_half_of_the_hands_to_others)
+{
+    start(1000);
+    ck_assert_int_eq(taken(0, HANDS_MODULE + 3), HANDS_MODULE);
+    ck_assert_int_eq(taken(1, HANDS_MODULE + 3), HANDS_MODULE);
+    ck_assert_int_eq(taken(2, HANDS_MODULE), HANDS_MODULES - 2 * HANDS_MODULE);
+    ck_assert_ptr_nonnull(strstr(give(2, SCEP_VERB_POLL, true), "policy module"));
+    ck_assert_int_eq(taken(PLAIN, HANDS - HANDS_MODULES - 1), HANDS - HANDS_MODULES - 1);
+    ck_assert_ptr_null(give(PLAIN, SCEP_VERB_POLL, false));
+    ck_assert(answered(count - 1));
+    close_all();
+}
+END_TEST
+
+START_TEST(what_asks_no_module_is_not_counted)
+{
+    start(1000);
+    ck_assert_int_eq(taken(0, HANDS_MODULE + 1), HANDS_MODULE);
+    ck_assert_ptr_null(give(0, SCEP_VERB_BUNDLE, false));
+    ck_assert(answered(count - 1));
+    ck_assert_ptr_null(give(0, SCEP_VERB_FIND, false));
+    ck_assert(answered(count - 1));
+    close_all();
+}
+END_TEST
+
+START_TEST(a_place_is_free_again_when_its_call_is_over)
+{
+    start(1000);
+    ck_assert_int_eq(taken(0, HANDS_MODULE), HANDS_MODULE);
+    ck_assert_ptr_nonnull(give(0, SCEP_VERB_POLL, false));
+    close(theirs[0]);
+    theirs[0] = dup(wake);
+    for (int i = 0; i < 200 && hands_busy(h) == HANDS_MODULE; i++) {
+        struct pollfd pfd = { wake, POLLIN, 0 };
+
+        (void)poll(&pfd, 1, 50);
+        (void)hands_done(h);
+    }
+    ck_assert_ptr_null(give(0, SCEP_VERB_POLL, true));
+    ck_assert_ptr_nonnull(give(0, SCEP_VERB_POLL, true));
+    close_all();
+}
+END_TEST
+
+START_TEST(a_small_httpd_loses_a_quarter_of_its_workers_to_a_module)
+{
+    static const struct {
+        int in_flight, each, together;
+    } rows[] = { { 1, 1, 1 }, { 2, 1, 1 }, { 6, 1, 3 }, { 12, 3, 6 } };
+    int n;
+
+    row = apr_psprintf(p, "%d", rows[_i].in_flight);
+    start(rows[_i].in_flight);
+    n = taken(0, HANDS);
+    ck_assert_int_eq(n, rows[_i].each);
+    n += taken(1, HANDS);
+    n += taken(2, HANDS);
+    ck_assert_int_eq(n,
+                     rows[_i].together < 3 * rows[_i].each ? rows[_i].together : 3 * rows[_i].each);
+    close_all();
+}
+END_TEST
+
+static void add_tests(TCase *cases)
+{
+    tcase_add_checked_fixture(cases, set_up, NULL);
+    tcase_add_test(cases, modules_that_hang_leave_half_of_the_hands_to_others);
+    tcase_add_test(cases, what_asks_no_module_is_not_counted);
+    tcase_add_test(cases, a_place_is_free_again_when_its_call_is_over);
+    tcase_add_loop_test(cases, a_small_httpd_loses_a_quarter_of_its_workers_to_a_module, 0, 4);
+}
+
+int main(void)
+{
+    return run_suite("hands", add_tests);
+}
