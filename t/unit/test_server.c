@@ -5,10 +5,12 @@
 
 #include <apr_strings.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 static const unsigned char enrol_bytes[SCEP_WIRE_SECRET] = "enrol secret enrol secret enrol";
@@ -456,6 +458,7 @@ typedef struct caller {
     int fd;
     int asked, answered;
     scep_bytes frame;
+    sem_t *calling; /* raised with the first call that was written */
 } caller;
 
 static void *call_until_closed(void *data)
@@ -467,7 +470,8 @@ static void *call_until_closed(void *data)
 
     FIXTURE_MUST(apr_pool_create_ex(&own, NULL, NULL, NULL) == APR_SUCCESS);
     while (!scep_wire_write(c->fd, c->frame, soon(), own)) {
-        c->asked++;
+        if (!c->asked++)
+            FIXTURE_MUST(sem_post(c->calling) == 0);
         if (scep_wire_read(c->fd, &verb, &body, soon(), own) || verb != SCEP_VERB_IDENTITIES)
             break;
         c->answered++;
@@ -482,13 +486,18 @@ START_TEST(a_call_that_could_be_written_is_answered_while_draining)
 {
     caller callers[6];
     pthread_t threads[6];
+    struct timespec most;
+    sem_t calling;
 
+    FIXTURE_MUST(sem_init(&calling, 0, 0) == 0 && clock_gettime(CLOCK_REALTIME, &most) == 0);
+    most.tv_sec += 10;
     start();
     for (int i = 0; i < 6; i++) {
-        callers[i] = (caller){ welcomed(), 0, 0, bundle_frame("e") };
+        callers[i] = (caller){ welcomed(), 0, 0, bundle_frame("e"), &calling };
         FIXTURE_MUST(pthread_create(&threads[i], NULL, call_until_closed, &callers[i]) == 0);
     }
-    usleep(10000);
+    for (int i = 0; i < 6; i++)
+        FIXTURE_MUST(sem_timedwait(&calling, &most) == 0);
     end_it(DRAIN);
     for (int i = 0; i < 6; i++) {
         FIXTURE_MUST(pthread_join(threads[i], NULL) == 0);
@@ -496,6 +505,7 @@ START_TEST(a_call_that_could_be_written_is_answered_while_draining)
         ck_assert_int_eq(callers[i].answered, callers[i].asked);
         close(callers[i].fd);
     }
+    sem_destroy(&calling);
     wait_for_end();
 }
 END_TEST
