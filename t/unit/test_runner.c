@@ -213,9 +213,9 @@ START_TEST(the_end_of_a_kept_program_is_told)
 }
 END_TEST
 
-START_TEST(a_kept_program_that_is_let_go_is_killed)
+/* @param kept a program that says its pid */
+static void assert_dies_when_let_go(runner_kept kept)
 {
-    runner_kept kept = keep("trap '' HUP TERM PIPE; echo $$; while :; do sleep 1; done");
     struct pollfd pfd = { kept.talk, POLLIN, 0 }, none = { -1, 0, 0 };
     char text[32] = "";
     const char *stat;
@@ -229,25 +229,18 @@ START_TEST(a_kept_program_that_is_let_go_is_killed)
         (void)poll(&none, 1, 20);
     ck_assert_int_lt(i, 100);
 }
+
+START_TEST(a_kept_program_that_is_let_go_is_killed)
+{
+    assert_dies_when_let_go(keep("trap '' HUP TERM PIPE; echo $$; while :; do sleep 1; done"));
+}
 END_TEST
 
 /* Into the group of the runner, say, which is not killed for it. */
 START_TEST(a_program_that_leaves_its_group_is_killed)
 {
-    runner_kept kept =
-        keep("exec perl -e 'setpgrp(0, getppid()) or die; $| = 1; print \"$$\\n\"; sleep 60'");
-    struct pollfd pfd = { kept.talk, POLLIN, 0 }, none = { -1, 0, 0 };
-    char text[32] = "";
-    const char *stat;
-    int i;
-
-    ck_assert_int_eq(poll(&pfd, 1, 5000), 1);
-    ck_assert_int_gt(recv(kept.talk, text, sizeof(text) - 1, 0), 0);
-    stat = apr_psprintf(p, "/proc/%d/fd", atoi(text));
-    runner_let_go(&kept);
-    for (i = 0; i < 100 && access(stat, F_OK) == 0; i++)
-        (void)poll(&none, 1, 20);
-    ck_assert_int_lt(i, 100);
+    assert_dies_when_let_go(
+        keep("exec perl -e 'setpgrp(0, getppid()) or die; $| = 1; print \"$$\\n\"; sleep 60'"));
 }
 END_TEST
 
