@@ -44,9 +44,9 @@ SCEP_API const scep_ra *scep_ra_pick(const scep_ra *const *list, int n,
 
 /**
  * Open the envelope of a verified request: the first private-key operation of an enrolment.
- * A certificate is always given to CMS_decrypt, so that a wrong RSA block gives a random
- * content key instead of an answer (million message attack, S-15). An envelope for somebody else
- * costs the same private operation, and then fails in the same way.
+ * A wrong RSA block gives a random content key instead of an answer (million message attack, S-15;
+ * RFC 3218 2.3.2). An envelope for somebody else costs the same private operation, and then fails
+ * in the same way.
  * @param plain the messageData, wiped with @a p
  * @return NULL, or UNREADABLE: meant for another recipient, or it does not decrypt; the detail
  *         tells these two apart for the operator and nothing more
