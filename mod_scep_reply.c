@@ -265,6 +265,8 @@ static const scep_err *success(scep_bytes *der, const scep_exchange *x,
 
     if (verdict->crl.len)
         return scep_certrep_crl(der, x->message, verdict->crl, x->challenge, ra, x->r->pool);
+    if (!verdict->certificate.len)
+        return scep_fail(x->r->pool, INTERNAL, "scep-ca issued a certificate and did not send it");
     SCEP_TRY(list_chain(&chain, x, verdict));
     return scep_certrep_success(der, x->message, verdict->certificate, chain, x->challenge, ra,
                                 x->r->pool);

@@ -58,8 +58,8 @@ static bool is_for(const X509 *cert, EVP_PKEY *wanted, apr_pool_t *p)
     EVP_PKEY *key;
     scep_bytes der;
 
-    return !scep_spki_of(&der, X509_get_X509_PUBKEY(cert), p) && !scep_spki_read(&key, &der, der, p) &&
-           EVP_PKEY_eq(key, wanted) == 1;
+    return cert && !scep_spki_of(&der, X509_get_X509_PUBKEY(cert), p) &&
+           !scep_spki_read(&key, &der, der, p) && EVP_PKEY_eq(key, wanted) == 1;
 }
 
 const char *office_typed(const char *text, apr_pool_t *p)

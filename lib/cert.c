@@ -122,7 +122,8 @@ const scep_err *scep_cert_x509(X509 **out, const scep_cert *cert, apr_pool_t *p)
 
     if (cert->der.len <= INT_MAX)
         made = scep_X509(p, d2i_X509(NULL, &at, (long)cert->der.len));
-    if (!made || at != cert->der.data + cert->der.len)
+    /* a key that OpenSSL does not read is NULL, which is nobody's key to who compares */
+    if (!made || at != cert->der.data + cert->der.len || !X509_get0_pubkey(made))
         return not_one(cert->der, p);
     *out = made;
     return NULL;

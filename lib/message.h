@@ -72,7 +72,7 @@ typedef struct scep_message {
  *
  * Not checked: validity time, key usage and self-signature quality of the signer's certificate,
  * which mean nothing in SCEP (draft-23 8.6); the form of the transactionID (draft-23 8.4); whether
- * the service serves the message type.
+ * the service serves the message type; anything of the other certificates that came along.
  *
  * @param out the message, in @a p. Set even together with an error once the transactionID was
  *        read: such a request is answered by a signed FAILURE. NULL with an error: not answerable

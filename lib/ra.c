@@ -50,6 +50,10 @@ static const scep_err *check_pair(const scep_signer *pair, X509 *ca, uint32_t us
 
 const scep_err *scep_ra_check(const scep_ra *ra, X509 *ca, apr_pool_t *p)
 {
+    int type = EVP_PKEY_get_base_id(ra->sign.key);
+
+    if (type != EVP_PKEY_RSA && type != EVP_PKEY_EC)
+        return scep_fail(p, CONFIG, "RA signing key must be RSA (rsaEncryption) or EC");
     SCEP_TRY(check_pair(&ra->sign, ca, KU_DIGITAL_SIGNATURE, "signing", p));
     if (EVP_PKEY_get_base_id(ra->decrypt.key) != EVP_PKEY_RSA ||
         EVP_PKEY_get_bits(ra->decrypt.key) < DECRYPTION_BITS_LEAST)
@@ -147,14 +151,16 @@ static bool set_padding(EVP_PKEY_CTX *ctx, const scep_oaep *oaep)
 /*
  * The content key: what the RSA block holds, or random bytes where it does not open or holds
  * another number of them. RFC 3218 2.3.2: which of the two it was nobody learns (S-15), so both
- * are always made, and chosen between without a branch.
+ * are always made, and chosen between without a branch; a mask that is not volatile becomes a
+ * choice between two addresses with some compilers.
  */
 static bool open_key(unsigned char *key, size_t len, EVP_PKEY *with, const scep_envelope *envelope,
                      const scep_oaep *oaep, apr_pool_t *p)
 {
     EVP_PKEY_CTX *ctx = scep_EVP_PKEY_CTX(p, EVP_PKEY_CTX_new_from_pkey(NULL, with, NULL));
     size_t room = (size_t)EVP_PKEY_get_size(with), opened = room;
-    unsigned char *block = scep_secret(p, room > len ? room : len), mask;
+    unsigned char *block = scep_secret(p, room > len ? room : len);
+    volatile unsigned char mask;
     int good;
 
     if (!ctx || EVP_PKEY_decrypt_init(ctx) <= 0 || !set_padding(ctx, oaep))

@@ -17,8 +17,9 @@ typedef struct scep_ra {
  * Check that two pairs make an RA under @a ca, whatever the date is.
  * @param ca the issuing CA's certificate
  * @return NULL, or CONFIG: a key does not belong to its certificate; a key usage is missing
- *         (digitalSignature to sign, keyEncipherment to decrypt); the decryption key is not RSA
- *         of at least 2048 bits; a key is the CA's own; not signed by @a ca
+ *         (digitalSignature to sign, keyEncipherment to decrypt); the signing key is neither RSA
+ *         nor EC, or the decryption key not RSA of at least 2048 bits; a key is the CA's own; not
+ *         signed by @a ca
  * The pairs are not copied and must live as long as @a ra.
  */
 SCEP_API SCEP_MUST const scep_err *scep_ra_check(const scep_ra *ra, X509 *ca, apr_pool_t *p);

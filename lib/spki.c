@@ -107,7 +107,7 @@ static EVP_PKEY *read_key(const char **fault, scep_bytes *spki, scep_bytes ber, 
     const ASN1_ITEM *item = ASN1_ITEM_rptr(key_info);
     const key_info *info = scep_asn1_read(item, ber, p);
     const ASN1_OBJECT *algorithm;
-    const void *value;
+    const void *value = NULL; /* not set where there are no parameters */
     int type;
 
     *fault = scep_algorithm_key_fault(NULL);
@@ -172,7 +172,7 @@ const scep_err *scep_spki_put(X509 *cert, scep_bytes der, apr_pool_t *p)
 {
     const key_info *info = scep_asn1_read(ASN1_ITEM_rptr(key_info), der, p);
     const ASN1_OBJECT *algorithm;
-    const void *value;
+    const void *value = NULL;
     int type;
 
     if (!info)
