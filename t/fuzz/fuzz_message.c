@@ -56,6 +56,15 @@ static void compare(const scep_message *m, scep_bytes der, apr_pool_t *p)
                                                    (size_t)ASN1_STRING_length(*content) }));
 }
 
+/* A content key that does not open is replaced by a random one (S-15), under which one envelope in
+ * 256 has good padding: then the next time it has not, or holds something else. */
+static bool opens_again(const scep_message *m, scep_bytes plain, apr_pool_t *p)
+{
+    scep_bytes again;
+
+    return !scep_ra_decrypt(&again, &fuzz_keys_get()->ra, m, p) && scep_bytes_equal(again, plain);
+}
+
 /* CMS_decrypt() opens it to the same bytes. */
 static void compare_plain(const scep_message *m, scep_bytes plain, apr_pool_t *p)
 {
@@ -100,7 +109,7 @@ static bool open_message(scep_bytes der, const scep_accept *accept, apr_pool_t *
     err = scep_ra_decrypt(&plain, &keys->ra, m, p);
     FIXTURE_MUST(!err || err->code == SCEP_UNREADABLE);
     FIXTURE_MUST(err || plain.len <= der.len);
-    if (!err)
+    if (!err && opens_again(m, plain, p))
         compare_plain(m, plain, p);
     return true;
 }
