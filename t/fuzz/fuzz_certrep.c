@@ -26,13 +26,13 @@ static const fixture_reply *check(scep_bytes der, const scep_message *m, const c
                                   apr_pool_t *p)
 {
     const fuzz_keys *keys = fuzz_keys_get();
-    bool known = EVP_PKEY_eq(m->signer_key, keys->rsa.key) == 1;
+    X509 *signer = NULL;
+    /* what OpenSSL does not read in it is no matter for a reply, but for who opens it here */
+    bool known = EVP_PKEY_eq(m->signer_key, keys->rsa.key) == 1 &&
+                 !scep_cert_x509(&signer, m->signer, p);
     const char *why = NULL;
-    fixture_reply *r;
-    X509 *signer;
-
-    FIXTURE_MUST(!scep_cert_x509(&signer, m->signer, p));
-    r = fixture_open(der, known ? signer : NULL, known ? keys->rsa.key : NULL, &why, p);
+    fixture_reply *r =
+        fixture_open(der, known ? signer : NULL, known ? keys->rsa.key : NULL, &why, p);
 
     if (!r)
         fixture_abort(__FILE__, __LINE__, why);
@@ -82,7 +82,9 @@ static void list_certs(const scep_message *m, apr_pool_t *p)
     scep_bytes der, list;
     X509 *again;
 
-    FIXTURE_MUST(!scep_cert_x509(&again, m->signer, p) && !scep_cert_der(&der, again, p));
+    if (scep_cert_x509(&again, m->signer, p))
+        return;
+    FIXTURE_MUST(!scep_cert_der(&der, again, p));
     FIXTURE_MUST(scep_bytes_equal(der, m->signer->der));
     FIXTURE_MUST(scep_cert_serial(again, p) && scep_name_line(X509_get_subject_name(again), p));
     FIXTURE_MUST(sk_X509_push(certs, again) && sk_X509_push(certs, keys->ca.cert));
