@@ -28,8 +28,8 @@ static const fixture_reply *check(scep_bytes der, const scep_message *m, const c
     const fuzz_keys *keys = fuzz_keys_get();
     X509 *signer = NULL;
     /* what OpenSSL does not read in it is no matter for a reply, but for who opens it here */
-    bool known = EVP_PKEY_eq(m->signer_key, keys->rsa.key) == 1 &&
-                 !scep_cert_x509(&signer, m->signer, p);
+    bool known =
+        EVP_PKEY_eq(m->signer_key, keys->rsa.key) == 1 && !scep_cert_x509(&signer, m->signer, p);
     const char *why = NULL;
     fixture_reply *r =
         fixture_open(der, known ? signer : NULL, known ? keys->rsa.key : NULL, &why, p);
