@@ -105,7 +105,7 @@ const scep_err *scep_find_addressee(scep_exchange *x, const apr_array_header_t *
     SCEP_TRY(gather(&all, x, served));
     x->known = APR_ARRAY_IDX(all.known, 0, const scep_known *);
     x->identity = &x->known->identities[0];
-    if (x->message->recipient && !pick(x, &all))
+    if (x->message->envelope && !pick(x, &all))
         pick_anew(x, &all);
     return NULL;
 }

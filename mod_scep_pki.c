@@ -2,7 +2,6 @@
 #include "mod_scep_pki.h"
 
 #include <apr_strings.h>
-#include <openssl/err.h>
 #include <string.h>
 
 /* ---- what is accepted ---- */
@@ -48,7 +47,7 @@ static const scep_err *open_csr(scep_exchange *x)
     scep_bytes plain;
 
     SCEP_TRY(scep_ra_decrypt(&plain, &x->identity->ra, x->message, p));
-    SCEP_TRY(scep_csr_read(&x->csr, plain, p));
+    SCEP_TRY(scep_csr_read_by(&x->csr, plain, x->message->signer, p));
     x->challenge = x->csr->challenge;
     return NULL;
 }
@@ -138,16 +137,14 @@ static int renew(scep_exchange *x)
 /* By the CA's key, not by its name alone. */
 static bool is_from_known_ca(const scep_exchange *x)
 {
-    const X509_NAME *issuer = X509_get_issuer_name(x->message->signer);
     bool found = false;
 
     for (int i = 0; i < x->known->n && !found; i++) {
         X509 *ca = sk_X509_value(x->known->identities[i].chain, 0);
 
-        found = !X509_NAME_cmp(issuer, X509_get_subject_name(ca)) &&
-                X509_verify(x->message->signer, X509_get0_pubkey(ca)) == 1;
+        found = !X509_NAME_cmp(x->message->signer->issuer, X509_get_subject_name(ca)) &&
+                scep_cert_is_signed_by(x->message->signer, X509_get0_pubkey(ca));
     }
-    ERR_clear_error();
     return found;
 }
 
@@ -164,22 +161,24 @@ static bool is_from_known_ca(const scep_exchange *x)
  */
 static int pkcs_req(scep_exchange *x)
 {
-    bool may_renew =
-        !x->message->self_signed && scep_settings_flag(x->issuance, SCEP_SET_RenewalByPKCSReq);
+    bool self_signed, may_renew;
     const scep_err *err;
 
-    if (may_renew && is_from_known_ca(x))
+    if (scep_settings_flag(x->issuance, SCEP_SET_RenewalByPKCSReq) && is_from_known_ca(x) &&
+        !scep_message_is_self_signed(x->message))
         return renew(x);
     err = read_csr(x);
-    if (!err && EVP_PKEY_eq(x->message->signer_key, x->csr->key) != 1)
+    if (!err && EVP_PKEY_eq(x->message->signer_key, x->csr->key) == 1)
+        return enrol(x);
+    self_signed = scep_message_is_self_signed(x->message);
+    may_renew = !self_signed && scep_settings_flag(x->issuance, SCEP_SET_RenewalByPKCSReq);
+    if (!err)
         err = scep_fail(x->r->pool, UNREADABLE,
                         "the message is signed by another key than the CSR's%s",
-                        x->message->self_signed || may_renew
+                        self_signed || may_renew
                             ? ""
                             : "; if it is a renewal by an older client, SCEPRenewalByPKCSReq on "
                               "takes it as one");
-    if (!err)
-        return enrol(x);
     return may_renew ? renew(x) : scep_refuse(x, err->code, err->detail);
 }
 
@@ -191,8 +190,7 @@ static int poll_outcome(const scep_exchange *x)
                                .transaction_id = x->message->transaction_id,
                                .peer = x->r->useragent_ip };
     unsigned char hash[SCEP_KEY_HASH];
-    const scep_err *err =
-        scep_key_hash(hash, X509_get_X509_PUBKEY(x->message->signer), x->r->pool);
+    const scep_err *err = scep_spki_hash(hash, x->message->signer->spki, x->r->pool);
 
     if (err)
         return scep_refuse(x, err->code, err->detail);
@@ -223,7 +221,7 @@ static const scep_err *put_search(scep_bytes *frame, const scep_exchange *x)
     SCEP_TRY(scep_reference_serial(&wanted, plain, p));
     request.issuer = wanted.issuer_der;
     request.serial = wanted.serial;
-    SCEP_TRY(scep_cert_der(&request.signer, x->message->signer, p));
+    request.signer = x->message->signer->der;
     *frame = scep_wire_put_find(SCEP_VERB_FIND, &request, p);
     return NULL;
 }

@@ -239,20 +239,16 @@ static const STACK_OF(X509) * chain_of(const scep_exchange *x, const char *autho
     return x->identity->chain;
 }
 
-/* The certificate, and as much of its chain as SCEPResponseChain says. Leaf first. */
-static const scep_err *list_certificates(STACK_OF(X509) * *out, const scep_exchange *x,
-                                         const scep_wire_verdict *verdict)
+/* As much of the certificate's chain as SCEPResponseChain says. */
+static const scep_err *list_chain(STACK_OF(X509) * *out, const scep_exchange *x,
+                                  const scep_wire_verdict *verdict)
 {
     apr_pool_t *p = x->r->pool;
     const char *how = scep_settings_text(x->section, SCEP_SET_ResponseChain);
     const STACK_OF(X509) *chain = chain_of(x, verdict->authority);
     int most = 0;
-    X509 *cert;
 
     *out = scep_borrowed_stack(p);
-    SCEP_TRY(scep_cert_read(&cert, verdict->certificate, p));
-    if (!sk_X509_push(*out, cert))
-        return scep_fail(p, INTERNAL, "no memory for a list of certificates");
     if (strcmp(how, "none"))
         most = strcmp(how, "chain") ? sk_X509_num(chain) : 1;
     for (int i = 0; i < most && i < sk_X509_num(chain); i++)
@@ -265,12 +261,15 @@ static const scep_err *success(scep_bytes *der, const scep_exchange *x,
                                const scep_wire_verdict *verdict)
 {
     const scep_signer *ra = &x->identity->ra.sign;
-    STACK_OF(X509) * certs;
+    STACK_OF(X509) * chain;
 
     if (verdict->crl.len)
         return scep_certrep_crl(der, x->message, verdict->crl, x->challenge, ra, x->r->pool);
-    SCEP_TRY(list_certificates(&certs, x, verdict));
-    return scep_certrep_success(der, x->message, certs, x->challenge, ra, x->r->pool);
+    if (!verdict->certificate.len)
+        return scep_fail(x->r->pool, INTERNAL, "scep-ca issued a certificate and did not send it");
+    SCEP_TRY(list_chain(&chain, x, verdict));
+    return scep_certrep_success(der, x->message, verdict->certificate, chain, x->challenge, ra,
+                                x->r->pool);
 }
 
 int scep_answer(const scep_exchange *x, const scep_wire_verdict *verdict)

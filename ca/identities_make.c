@@ -81,6 +81,7 @@ static const scep_err *pair_make(scep_signer *out, const conf_authority *a, conn
 {
     conf_template template = template_of(a, key_usage);
     connector_answer answer;
+    scep_bytes der;
     scep_csr *csr;
 
     SCEP_TRY(scep_key_make(&out->key, kind_of(like->key), p));
@@ -91,8 +92,9 @@ static const scep_err *pair_make(scep_signer *out, const conf_authority *a, conn
                          answer.outcome == CONNECTOR_PENDING ? "it waits for approval there"
                          : answer.reason                     ? answer.reason
                                                              : "denied");
-    out->cert = answer.cert;
-    return NULL;
+    /* read anew: of one that was made here OpenSSL does not have the key (spki.h) */
+    SCEP_TRY(scep_cert_der(&der, answer.cert, p));
+    return scep_cert_read(&out->cert, der, p);
 }
 
 /* What a sealed key belongs to, so that rows cannot be exchanged. */

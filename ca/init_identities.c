@@ -1,6 +1,7 @@
 /* `scep-ca init`: keys and certificates of a CA and its RA. */
 #include "init.h"
 
+#include "certs.h"
 #include "clock.h"
 #include "issue.h"
 #include "key.h"
@@ -133,15 +134,27 @@ static const scep_err *ra_make(scep_signer *out, const init_plan *plan, const sc
         .issuer_url = plan->issuer_url,
     };
     const issue_ca issuer = { ca->cert, ca->key };
-    scep_csr csr = { .req = scep_X509_REQ(p, X509_REQ_new()) };
+    X509_PUBKEY *key = NULL;
+    scep_bytes der;
+    X509 *made;
+    scep_csr csr = { 0 };
+    const scep_err *err;
     X509_NAME *name;
 
     SCEP_TRY(name_read(&name, plan->ra_name, p));
     SCEP_TRY(scep_key_make(&out->key, plan->ra_key, p));
-    csr.key = out->key;
-    if (!csr.req || !X509_REQ_set_subject_name(csr.req, name))
+    if (!X509_PUBKEY_set(&key, out->key))
         return scep_fail(p, INTERNAL, "an RA certificate cannot be made");
-    return issue_certificate(&out->cert, &issuer, &template, &csr, p);
+    err = scep_spki_of(&csr.spki, key, p);
+    X509_PUBKEY_free(key);
+    if (err)
+        return err;
+    csr.key = out->key;
+    csr.subject = name;
+    SCEP_TRY(issue_certificate(&made, &issuer, &template, &csr, p));
+    /* read anew: of one that was made here OpenSSL does not have the key (spki.h) */
+    SCEP_TRY(scep_cert_der(&der, made, p));
+    return scep_cert_read(&out->cert, der, p);
 }
 
 const scep_err *init_identities(init_made *out, const init_plan *plan, apr_pool_t *p)

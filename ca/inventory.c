@@ -12,8 +12,10 @@
 static const scep_err *hash_key(const char **out, const X509 *cert, apr_pool_t *p)
 {
     unsigned char hash[SCEP_KEY_HASH];
+    scep_bytes der;
 
-    SCEP_TRY(scep_key_hash(hash, X509_get_X509_PUBKEY(cert), p));
+    SCEP_TRY(scep_spki_of(&der, X509_get_X509_PUBKEY(cert), p));
+    SCEP_TRY(scep_spki_hash(hash, der, p));
     *out = scep_base64(p, (scep_bytes){ hash, sizeof(hash) });
     return NULL;
 }

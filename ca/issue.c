@@ -263,9 +263,9 @@ const scep_err *issue_certificate(X509 **out, const issue_ca *ca, const conf_tem
 
     if (!cert || !X509_set_version(cert, X509_VERSION_3) ||
         !X509_set_issuer_name(cert, X509_get_subject_name(ca->cert)) ||
-        !X509_set_subject_name(cert, X509_REQ_get_subject_name(csr->req)) ||
-        !X509_set_pubkey(cert, csr->key))
-        return failed(p, "a name or the key");
+        !X509_set_subject_name(cert, csr->subject))
+        return failed(p, "a name");
+    SCEP_TRY(scep_spki_put(cert, csr->spki, p));
     SCEP_TRY(put_serial(cert, p));
     SCEP_TRY(put_validity(cert, ca, template->days, p));
     SCEP_TRY(put_usage(cert, template, csr, p));

@@ -52,6 +52,16 @@ renewal_place office_renewal_place(const office_endpoint *e)
     return (renewal_place){ e->name, scep_settings_text(&e->settings, SCEP_SET_RenewalFrom) };
 }
 
+/* By scep_spki_read(): a certificate that was made here has no key of OpenSSL's in it. */
+static bool is_for(const X509 *cert, EVP_PKEY *wanted, apr_pool_t *p)
+{
+    EVP_PKEY *key;
+    scep_bytes der;
+
+    return cert && !scep_spki_of(&der, X509_get_X509_PUBKEY(cert), p) &&
+           !scep_spki_read(&key, &der, der, p) && EVP_PKEY_eq(key, wanted) == 1;
+}
+
 const char *office_typed(const char *text, apr_pool_t *p)
 {
     return scep_printable(p, scep_bytes_of(text), 300);
@@ -72,7 +82,7 @@ const scep_err *office_ask_ca(X509 **out, const office_authority *a, const conf_
         break;
     }
     /* whatever a CA sends, a device gets a certificate for its own key only. */
-    if (EVP_PKEY_eq(X509_get0_pubkey(answer.cert), csr->key) != 1)
+    if (!is_for(answer.cert, csr->key, p))
         return scep_fail(p, UNAVAILABLE, "the CA returned a certificate for another key");
     *out = answer.cert;
     return NULL;

@@ -94,7 +94,7 @@ static const scep_err *settle_pending(store_tx *tx, void *baton)
         .authority = a->authority->conf->name,
         .template_name = a->template->name,
         .peer = a->peer,
-        .subject = scep_name_line(X509_REQ_get_subject_name(a->csr->req), a->p),
+        .subject = scep_name_line(a->csr->subject, a->p),
         .transaction_id = a->transaction_id,
         .message_type = a->message_type,
         .csr = a->csr,
@@ -254,7 +254,7 @@ static void count_failure(scep_wire_verdict *out, const application *a)
 /* At most 300 characters of what the device sent, so that the line stays whole. */
 static const char *subject_of(const application *a)
 {
-    const char *line = a->csr ? scep_name_line(X509_REQ_get_subject_name(a->csr->req), a->p) : "";
+    const char *line = a->csr ? scep_name_line(a->csr->subject, a->p) : "";
 
     return strlen(line) <= 300 ? line
                                : apr_pstrcat(a->p, apr_pstrndup(a->p, line, 300), "...", NULL);

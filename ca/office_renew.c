@@ -58,7 +58,7 @@ static const scep_err *check_kind(const application *a, const scep_message *m)
         return scep_fail(a->p, REFUSED, "a RenewalReq; Renewal is off");
     if (m->message_type == SCEP_RENEWAL_REQ)
         return NULL;
-    if (m->self_signed)
+    if (scep_message_is_self_signed(m))
         return scep_fail(a->p, UNREADABLE,
                          "a PKCSReq was signed by another key than the one in its CSR");
     if (!renewal || !scep_settings_flag(s, SCEP_SET_RenewalByPKCSReq))
@@ -142,6 +142,7 @@ static const scep_err *renew(application *a, const scep_wire_renew *in)
     scep_message *m;
     renewal_facts facts;
     scep_bytes csr;
+    X509 *signer;
 
     SCEP_TRY(office_endpoint_wanted(&a->endpoint, a->o, in->endpoint, a->p));
     SCEP_TRY(office_authority_wanted(&a->authority, a->endpoint, in->authority, a->p));
@@ -150,13 +151,14 @@ static const scep_err *renew(application *a, const scep_wire_renew *in)
     a->transaction_id = m->transaction_id;
     a->message_type = m->message_type;
     SCEP_TRY(check_kind(a, m));
-    SCEP_TRY(check_signer(a, &facts, m->signer, in->unanswerable != 0));
+    SCEP_TRY(scep_cert_x509(&signer, m->signer, a->p));
+    SCEP_TRY(check_signer(a, &facts, signer, in->unanswerable != 0));
     SCEP_TRY(scep_proof_open(m, &accept, a->p));
     SCEP_TRY(open_envelope(&csr, a, m));
     SCEP_TRY(scep_csr_read(&a->csr, csr, a->p));
     SCEP_TRY(find_template(a, &facts));
     a->key_hash = (scep_bytes){ hash, SCEP_KEY_HASH };
-    SCEP_TRY(scep_key_hash(hash, X509_get_X509_PUBKEY(m->signer), a->p));
+    SCEP_TRY(scep_spki_hash(hash, m->signer->spki, a->p));
     return office_apply(a);
 }
 

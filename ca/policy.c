@@ -67,30 +67,28 @@ static const objection *judge_window(const policy_facts *f, apr_pool_t *p)
 
 /* The digest that an X.509 signature names by its own; NID_undef: it is in the parameters, or
  * there is none that is known. */
-static int digest_nid(const X509_REQ *req)
+static int digest_nid(const X509_ALGOR *signature)
 {
     int nid = NID_undef;
 
-    return OBJ_find_sigid_algs(X509_REQ_get_signature_nid(req), &nid, NULL) ? nid : NID_undef;
+    return OBJ_find_sigid_algs(OBJ_obj2nid(signature->algorithm), &nid, NULL) ? nid : NID_undef;
 }
 
 /* Bits of the digest that an X.509 signature uses; 0: not one that is known. */
-static int digest_bits(const X509_REQ *req)
+static int digest_bits(const X509_ALGOR *signature)
 {
-    const X509_ALGOR *algorithm = NULL;
-    int nid = digest_nid(req), bits;
+    int nid = digest_nid(signature), bits;
     RSA_PSS_PARAMS *pss;
     const EVP_MD *md;
 
-    X509_REQ_get0_signature(req, NULL, &algorithm);
     if (nid != NID_undef) {
         md = EVP_get_digestbynid(nid);
         return md ? EVP_MD_get_size(md) * 8 : 0;
     }
-    if (X509_REQ_get_signature_nid(req) != NID_rsassaPss)
+    if (OBJ_obj2nid(signature->algorithm) != NID_rsassaPss)
         return 0;
     /* RSASSA-PSS names its digest in the parameters, SHA-1 where it names none. RFC 4055 3.1 */
-    pss = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(RSA_PSS_PARAMS), algorithm->parameter);
+    pss = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(RSA_PSS_PARAMS), signature->parameter);
     if (!pss)
         return 0;
     md = pss->hashAlgorithm ? EVP_get_digestbyobj(pss->hashAlgorithm->algorithm) : EVP_sha1();
@@ -101,9 +99,9 @@ static int digest_bits(const X509_REQ *req)
 
 static const objection *judge_digest(const policy_facts *f, apr_pool_t *p)
 {
-    int bits = digest_bits(f->csr->req);
+    int bits = digest_bits(f->csr->signature);
 
-    if (bits >= f->minimum_hash_bits || (f->legacy && digest_nid(f->csr->req) == NID_md5))
+    if (bits >= f->minimum_hash_bits || (f->legacy && digest_nid(f->csr->signature) == NID_md5))
         return NULL;
     return policy_object(
         p, SCEP_BAD_ALG,

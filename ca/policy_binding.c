@@ -241,7 +241,7 @@ static bool is_bound(const char *text)
 
 static const char *other_subject(const policy_facts *f, apr_pool_t *p)
 {
-    const X509_NAME *subject = X509_REQ_get_subject_name(f->csr->req);
+    const X509_NAME *subject = f->csr->subject;
 
     if (!is_bound(f->bound.subject) || !strcmp(scep_name_line(subject, p), f->bound.subject))
         return NULL;

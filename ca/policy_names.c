@@ -91,7 +91,7 @@ int policy_alt_names(GENERAL_NAMES **out, const scep_csr *csr, apr_pool_t *p)
 
 const objection *policy_judge_subject(const policy_facts *f, apr_pool_t *p)
 {
-    const X509_NAME *subject = X509_REQ_get_subject_name(f->csr->req);
+    const X509_NAME *subject = f->csr->subject;
     bool empty = X509_NAME_entry_count(subject) == 0;
     const char *fault = policy_name_fault(subject, p);
     GENERAL_NAMES *names;
@@ -301,7 +301,7 @@ const objection *policy_judge_same_names(const policy_facts *f, apr_pool_t *p)
 {
     if (!f->old || f->other_names)
         return NULL;
-    if (!same_name(X509_REQ_get_subject_name(f->csr->req), X509_get_subject_name(f->old)))
+    if (!same_name(f->csr->subject, X509_get_subject_name(f->old)))
         return policy_object(p, SCEP_BAD_SUBJECT,
                              "a renewal asks for another subject than the certificate has; "
                              "SCEPDisableRenewalSubjectNameMatch is off");

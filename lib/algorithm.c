@@ -250,7 +250,24 @@ const scep_err *scep_algorithm_cipher(const EVP_CIPHER **out, const X509_ALGOR *
     return NULL;
 }
 
-const scep_err *scep_algorithm_transport(scep_mask *oaep, const X509_ALGOR *transport,
+/* RFC 8017 A.2.1 */
+static const scep_err *accept_label(scep_bytes *label, const X509_ALGOR *source, apr_pool_t *p)
+{
+    const void *value;
+    int type;
+
+    if (!source)
+        return NULL;
+    X509_ALGOR_get0(NULL, &type, &value, source);
+    if (OBJ_obj2nid(algorithm_oid(source)) != NID_pSpecified || type != V_ASN1_OCTET_STRING)
+        return scep_fail(p, BAD_ALG, "label source %s of RSA-OAEP is not accepted: pSpecified is",
+                         algorithm_name(source, p));
+    *label = scep_bytes_dup(
+        p, (scep_bytes){ ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value) });
+    return NULL;
+}
+
+const scep_err *scep_algorithm_transport(scep_oaep *oaep, const X509_ALGOR *transport,
                                          apr_pool_t *p)
 {
     int nid = OBJ_obj2nid(algorithm_oid(transport));
@@ -258,7 +275,7 @@ const scep_err *scep_algorithm_transport(scep_mask *oaep, const X509_ALGOR *tran
     const scep_err *err;
     scep_bytes der;
 
-    *oaep = (scep_mask){ NULL, NULL };
+    *oaep = (scep_oaep){ { NULL, NULL }, { NULL, 0 } };
     if (nid == NID_rsaEncryption)
         return NULL;
     if (nid != NID_rsaesOaep)
@@ -270,7 +287,9 @@ const scep_err *scep_algorithm_transport(scep_mask *oaep, const X509_ALGOR *tran
         params = d2i_RSA_OAEP_PARAMS(NULL, &der.data, (long)der.len);
     if (!params)
         return scep_fail(p, BAD_ALG, "the parameters of RSA-OAEP are missing or cannot be read");
-    err = accept_mask(oaep, params->hashFunc, params->maskGenFunc, 0, p);
+    err = accept_mask(&oaep->mask, params->hashFunc, params->maskGenFunc, 0, p);
+    if (!err)
+        err = accept_label(&oaep->label, params->pSourceFunc, p);
     RSA_OAEP_PARAMS_free(params);
     return err;
 }
@@ -278,17 +297,18 @@ const scep_err *scep_algorithm_transport(scep_mask *oaep, const X509_ALGOR *tran
 static const char *rsa_fault(const EVP_PKEY *key)
 {
     int bits = EVP_PKEY_get_bits(key);
-    const char *fault = NULL;
-    BIGNUM *e = NULL;
+    unsigned char e[64 / 8] = { 0 };
+    OSSL_PARAM params[] = { OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_RSA_E, e, sizeof(e)),
+                            OSSL_PARAM_construct_end() };
+    uint64_t number;
 
     if (bits < 1024 || bits > 8192)
         return "an RSA key must have 1024 to 8192 bits";
     /* a huge exponent makes every verification dear; 1 and even ones are no RSA */
-    if (!EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e) || !BN_is_odd(e) || BN_is_one(e) ||
-        BN_num_bits(e) > 64)
-        fault = "an RSA key must have an odd exponent from 3 to 64 bits";
-    BN_free(e);
-    return fault;
+    if (!EVP_PKEY_get_params(key, params) || !OSSL_PARAM_modified(params) ||
+        !OSSL_PARAM_get_uint64(params, &number) || number % 2 == 0 || number == 1)
+        return "an RSA key must have an odd exponent from 3 to 64 bits";
+    return NULL;
 }
 
 static const char *ec_fault(const EVP_PKEY *key)
@@ -302,7 +322,7 @@ static const char *ec_fault(const EVP_PKEY *key)
         by_parameters || !EVP_PKEY_get_group_name(key, group, sizeof(group), &len) ||
         (strcmp(group, SN_X9_62_prime256v1) && strcmp(group, SN_secp384r1) &&
          strcmp(group, SN_secp521r1)))
-        return "an EC key must be on P-256, P-384 or P-521, given by name";
+        return SCEP_FAULT_EC;
     return NULL;
 }
 

@@ -15,6 +15,12 @@ typedef struct scep_mask {
     const EVP_MD *mask; /* of MGF1 */
 } scep_mask;
 
+/* How a key is transported. */
+typedef struct scep_oaep {
+    scep_mask mask; /* digests NULL: PKCS#1 v1.5 */
+    scep_bytes label;
+} scep_oaep;
+
 /* How a SignerInfo is signed. */
 typedef struct scep_scheme {
     int key_type; /* EVP_PKEY_RSA or EVP_PKEY_EC: what verifies it */
@@ -47,9 +53,11 @@ SCEP_MUST const scep_err *scep_algorithm_verify(const scep_scheme *scheme, EVP_P
 SCEP_MUST const scep_err *scep_algorithm_cipher(const EVP_CIPHER **out, const X509_ALGOR *cipher,
                                                 bool legacy, apr_pool_t *p);
 
-/** RSA PKCS#1 v1.5 and OAEP. @param oaep digests NULL: PKCS#1 v1.5. @return NULL, or BAD_ALG */
-SCEP_MUST const scep_err *scep_algorithm_transport(scep_mask *oaep, const X509_ALGOR *transport,
+/** RSA PKCS#1 v1.5 and OAEP. @param oaep its label is in @a p. @return NULL, or BAD_ALG */
+SCEP_MUST const scep_err *scep_algorithm_transport(scep_oaep *oaep, const X509_ALGOR *transport,
                                                    apr_pool_t *p);
+
+#define SCEP_FAULT_EC "an EC key must be on P-256, P-384 or P-521, given by name"
 
 /** What is wrong with a public key; NULL where it is RSA of 1024 to 8192 bits with an odd
  *  exponent from 3 to 64 bits, or EC on P-256, P-384 or P-521, given by name. Static memory. */

@@ -11,22 +11,24 @@
 #include "message.h"
 
 /**
- * SUCCESS: @a certs (leaf first) in a degenerate SignedData, encrypted with the request's cipher
- * and signed with the request's digest (Q-40). DES and MD5, which only a request accepted with
- * SCEPLegacyAlgorithms has, are mirrored too.
+ * SUCCESS: @a leaf and @a certs behind it in a degenerate SignedData, encrypted with the request's
+ * cipher and signed with the request's digest (Q-40). DES and MD5, which only a request accepted
+ * with SCEPLegacyAlgorithms has, are mirrored too.
  *
  * To whom (RFC 8894 3.1): a request signed by an RSA key is answered by key transport to the
  * certificate that signed it, with PKCS#1 v1.5 or OAEP as the request has it. Any other key
  * cannot receive that; its reply is encrypted by a password (RFC 3211), the challenge, whose
  * UTF-8 bytes are used as they are. Key agreement, which no SCEP client expects, is never used.
  * @param request one that scep_message_open() accepted
+ * @param leaf the certificate, DER, not looked into; len 0: @a certs has it first
  * @param challenge of the request's CSR; len 0: none
  * @return NULL; BAD_ALG where the request's signer key is not RSA and there is no challenge;
  *         INTERNAL
  */
 SCEP_API SCEP_MUST const scep_err *
-scep_certrep_success(scep_bytes *out, const scep_message *request, const STACK_OF(X509) * certs,
-                     scep_bytes challenge, const scep_signer *ra, apr_pool_t *p);
+scep_certrep_success(scep_bytes *out, const scep_message *request, scep_bytes leaf,
+                     const STACK_OF(X509) * certs, scep_bytes challenge, const scep_signer *ra,
+                     apr_pool_t *p);
 
 /**
  * SUCCESS to a GetCRL: the one CRL and no certificate (RFC 8894 3.3.2.1, draft-23 3.2.2.1),

@@ -1,5 +1,6 @@
 /* Certificates in lists: PEM files in, SignedData out. */
 #include "certs.h"
+#include "cms.h"
 
 #include <apr_strings.h>
 #include <limits.h>
@@ -7,59 +8,58 @@
 #include <openssl/pem.h>
 #include <stdbool.h>
 
-/* RFC 8894 3.4: no content, no signer. PKCS7_*, because CMS_* sorts the set. */
-static PKCS7 *degenerate(apr_pool_t *p)
-{
-    PKCS7 *list = scep_PKCS7(p, PKCS7_new());
+enum { SEQUENCE = 0x30 };
 
-    if (!list || !PKCS7_set_type(list, NID_pkcs7_signed) ||
-        !PKCS7_content_new(list, NID_pkcs7_data) || !PKCS7_set_detached(list, 1))
-        return NULL;
-    return list;
+/* RFC 8894 3.4: no content, no signer; RFC 5652 5.1: then it is of version 1. */
+static const scep_err *degenerate(scep_bytes *out, STACK_OF(ASN1_TYPE) * certificates,
+                                  STACK_OF(ASN1_TYPE) * crls, apr_pool_t *p)
+{
+    cms_content content = { .type = OBJ_nid2obj(NID_pkcs7_data) };
+    STACK_OF(ASN1_TYPE) *nobody = cms_encoded(NULL, 0, p);
+    cms_signed list = { .version = 1,
+                        .digests = cms_algorithms(NULL, p),
+                        .content = &content,
+                        .certificates = certificates,
+                        .crls = crls,
+                        .signers = nobody };
+    const cms_signed_info info = { OBJ_nid2obj(NID_pkcs7_signed), &list };
+
+    if (!nobody || !list.digests || !(certificates || crls))
+        return scep_fail(p, INTERNAL, "a certificate list cannot be made");
+    return scep_asn1_write(out, cms_degenerate_info_it(), &info, p);
 }
 
-static const scep_err *degenerate_der(scep_bytes *out, PKCS7 *list, apr_pool_t *p)
+const scep_err *scep_certs_list(scep_bytes *out, scep_bytes leaf, const STACK_OF(X509) * certs,
+                                apr_pool_t *p)
 {
-    int len = i2d_PKCS7(list, NULL);
-    unsigned char *der = NULL;
+    int n = sk_X509_num(certs) > 0 ? sk_X509_num(certs) : 0, first = leaf.len ? 1 : 0;
+    scep_bytes *der = apr_palloc(p, (size_t)(n + 1) * sizeof(*der)), content;
+    scep_cursor c = { leaf.data, leaf.len };
+    uint8_t tag;
 
-    if (len > 0) {
-        unsigned char *to = der = apr_palloc(p, (size_t)len);
-
-        len = i2d_PKCS7(list, &to);
-    }
-    if (len <= 0)
-        return scep_fail(p, INTERNAL, "a degenerate SignedData cannot be encoded");
-    *out = (scep_bytes){ der, (size_t)len };
-    return NULL;
+    if (leaf.len && (!scep_cursor_der(&c, &tag, &content) || c.left || tag != SEQUENCE))
+        return scep_fail(p, INTERNAL, "not one certificate of %lu bytes", (unsigned long)leaf.len);
+    der[0] = leaf;
+    for (int i = 0; i < n; i++)
+        SCEP_TRY(scep_cert_der(&der[first + i], sk_X509_value(certs, i), p));
+    return degenerate(out, cms_encoded(der, first + n, p), NULL, p);
 }
 
 const scep_err *scep_certs_degenerate(scep_bytes *out, const STACK_OF(X509) * certs, apr_pool_t *p)
 {
-    PKCS7 *list = degenerate(p);
-
-    if (!list)
-        return scep_fail(p, INTERNAL, "a certificate list cannot be made");
-    for (int i = 0; i < sk_X509_num(certs); i++) {
-        if (!PKCS7_add_certificate(list, sk_X509_value(certs, i)))
-            return scep_fail(p, INTERNAL, "a certificate cannot be put into a list");
-    }
-    return degenerate_der(out, list, p);
+    return scep_certs_list(out, (scep_bytes){ NULL, 0 }, certs, p);
 }
 
 const scep_err *scep_certs_degenerate_crl(scep_bytes *out, scep_bytes crl_der, apr_pool_t *p)
 {
     const unsigned char *at = crl_der.data;
-    PKCS7 *list = degenerate(p);
     X509_CRL *crl = NULL;
 
     if (crl_der.len && crl_der.len <= INT_MAX)
         crl = scep_X509_CRL(p, d2i_X509_CRL(NULL, &at, (long)crl_der.len));
     if (!crl || at != crl_der.data + crl_der.len)
         return scep_fail(p, INTERNAL, "not one CRL of %lu bytes", (unsigned long)crl_der.len);
-    if (!list || !PKCS7_add_crl(list, crl))
-        return scep_fail(p, INTERNAL, "a CRL cannot be put into a degenerate SignedData");
-    return degenerate_der(out, list, p);
+    return degenerate(out, NULL, cms_encoded(&crl_der, 1, p), p);
 }
 
 /* A set: the signer's certificate is in it already, and chains may share their root. */

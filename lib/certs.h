@@ -12,11 +12,16 @@ typedef struct scep_signer {
 } scep_signer;
 
 /**
- * A degenerate SignedData (no signer, no content; RFC 8894 3.4) of @a certs in the given order.
- * Built with PKCS7_*: CMS_* sorts the set, and clients take the first certificate as theirs.
+ * A degenerate SignedData (no signer, no content; RFC 8894 3.4) of @a certs in the given order:
+ * not sorted as a set is, as clients take the first certificate as theirs.
  */
 SCEP_API SCEP_MUST const scep_err *
 scep_certs_degenerate(scep_bytes *out, const STACK_OF(X509) * certs, apr_pool_t *p);
+
+/** Likewise of a certificate in DER, which is not looked into, and others behind it.
+ *  @param leaf len 0: none */
+SCEP_API SCEP_MUST const scep_err *scep_certs_list(scep_bytes *out, scep_bytes leaf,
+                                                   const STACK_OF(X509) * certs, apr_pool_t *p);
 
 /** A degenerate SignedData of one CRL and no certificate, which is what GetCRL gives.
  *  @param crl_der one CRL to the last byte. @return NULL, or INTERNAL where it is none */

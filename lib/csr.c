@@ -1,26 +1,62 @@
 /* A PKCS#10 certification request and its facts. RFC 2986, RFC 8894 2.4. */
 #include "csr.h"
-#include "algorithm.h"
+#include "asn1.h"
 #include "ber.h"
 #include "oid.h"
 
+#include <openssl/asn1t.h>
 #include <openssl/crypto.h>
 #include <string.h>
 
 enum { CSR_MOST = 65536, ATTRIBUTES_MOST = 32, CHALLENGE_MOST = 8192, EXTENSIONS_MOST = 64 };
 
+/* RFC 2986 4.2; what is signed stays as it was received */
+typedef struct request {
+    ASN1_STRING *info;
+    X509_ALGOR *algorithm;
+    ASN1_BIT_STRING *signature;
+} request;
+
+ASN1_SEQUENCE(request) = {
+    ASN1_SIMPLE(request, info, ASN1_SEQUENCE),
+    ASN1_SIMPLE(request, algorithm, X509_ALGOR),
+    ASN1_SIMPLE(request, signature, ASN1_BIT_STRING),
+} static_ASN1_SEQUENCE_END(request)
+
+/* RFC 2986 4.1; some leave the attributes out */
+typedef struct request_info {
+    ASN1_INTEGER *version;
+    X509_NAME *subject;
+    ASN1_STRING *key;
+    STACK_OF(X509_ATTRIBUTE) * attributes;
+} request_info;
+
+ASN1_SEQUENCE(request_info) = {
+    ASN1_SIMPLE(request_info, version, ASN1_INTEGER),
+    ASN1_SIMPLE(request_info, subject, X509_NAME),
+    ASN1_SIMPLE(request_info, key, ASN1_SEQUENCE),
+    ASN1_IMP_SET_OF_OPT(request_info, attributes, X509_ATTRIBUTE, 0),
+} static_ASN1_SEQUENCE_END(request_info)
+
 /* @param value NULL: no such attribute */
-static const scep_err *find_attribute(const ASN1_TYPE **value, const X509_REQ *req,
+static const scep_err *find_attribute(const ASN1_TYPE **value, const request_info *info,
                                       const ASN1_OBJECT *oid, const char *what, apr_pool_t *p)
 {
-    int at = X509_REQ_get_attr_by_OBJ(req, oid, -1);
-    X509_ATTRIBUTE *attribute;
+    X509_ATTRIBUTE *attribute = NULL;
+    int found = 0;
 
     *value = NULL;
-    if (at < 0)
+    for (int i = 0; i < sk_X509_ATTRIBUTE_num(info->attributes); i++) {
+        X509_ATTRIBUTE *one = sk_X509_ATTRIBUTE_value(info->attributes, i);
+
+        if (OBJ_cmp(X509_ATTRIBUTE_get0_object(one), oid))
+            continue;
+        attribute = one;
+        found++;
+    }
+    if (!found)
         return NULL;
-    attribute = X509_REQ_get_attr(req, at);
-    if (X509_REQ_get_attr_by_OBJ(req, oid, at) >= 0 || X509_ATTRIBUTE_count(attribute) != 1)
+    if (found > 1 || X509_ATTRIBUTE_count(attribute) != 1)
         return scep_fail(p, UNREADABLE, "CSR: attribute %s is doubled or has not one value", what);
     *value = X509_ATTRIBUTE_get0_type(attribute, 0);
     if (!*value)
@@ -57,14 +93,14 @@ static int challenge_text(unsigned char **utf8, const ASN1_TYPE *value)
     }
 }
 
-static const scep_err *read_challenge(scep_csr *csr, apr_pool_t *p)
+static const scep_err *read_challenge(scep_csr *csr, const request_info *info, apr_pool_t *p)
 {
     unsigned char *utf8 = NULL, *copy;
     const ASN1_TYPE *value;
     bool good;
     int len;
 
-    SCEP_TRY(find_attribute(&value, csr->req, OBJ_nid2obj(NID_pkcs9_challengePassword),
+    SCEP_TRY(find_attribute(&value, info, OBJ_nid2obj(NID_pkcs9_challengePassword),
                             "challengePassword", p));
     if (!value)
         return NULL;
@@ -98,7 +134,7 @@ static const scep_err *check_extensions(scep_csr *csr, apr_pool_t *p)
 }
 
 /* The first of the three attributes counts, but none of them may be doubled. */
-static const scep_err *read_extensions(scep_csr *csr, apr_pool_t *p)
+static const scep_err *read_extensions(scep_csr *csr, const request_info *info, apr_pool_t *p)
 {
     const struct {
         const ASN1_OBJECT *oid;
@@ -112,7 +148,7 @@ static const scep_err *read_extensions(scep_csr *csr, apr_pool_t *p)
     const unsigned char *at, *end;
 
     for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++) {
-        SCEP_TRY(find_attribute(&value, csr->req, attributes[i].oid, attributes[i].name, p));
+        SCEP_TRY(find_attribute(&value, info, attributes[i].oid, attributes[i].name, p));
         if (!first)
             first = value;
     }
@@ -146,33 +182,27 @@ static const scep_err *read_key_usage(scep_csr *csr, apr_pool_t *p)
     return NULL;
 }
 
-static const scep_err *read_key(scep_csr *csr, apr_pool_t *p)
+/* RFC 8894 7.6: over the bytes received. */
+static const scep_err *read_key(scep_csr *csr, const request *read, const scep_cert *signer,
+                                apr_pool_t *p)
 {
-    const char *fault;
+    const scep_err *err = NULL;
 
-    csr->key = X509_REQ_get0_pubkey(csr->req);
-    fault = scep_algorithm_key_fault(csr->key);
-    if (fault)
-        return scep_fail(p, UNREADABLE, "CSR: the key is not accepted: %s", fault);
-    /* RFC 8894 7.6. OpenSSL keeps the signed part as it was received and verifies that. */
-    if (X509_REQ_verify(csr->req, csr->key) != 1)
+    if (signer && signer->key && scep_bytes_equal(signer->spki, csr->spki))
+        csr->key = signer->key;
+    else
+        err = scep_spki_read(&csr->key, &csr->spki, csr->spki, p);
+    if (err)
+        return scep_fail(p, UNREADABLE, "CSR: the key is not accepted: %s", err->detail);
+    if (ASN1_item_verify(ASN1_ITEM_rptr(ASN1_SEQUENCE), read->algorithm, read->signature,
+                         read->info, csr->key) != 1)
         return scep_fail(p, UNREADABLE, "CSR: the signature does not verify");
     return NULL;
 }
 
-const scep_err *scep_key_hash(unsigned char out[SCEP_KEY_HASH], X509_PUBKEY *key, apr_pool_t *p)
-{
-    unsigned char *der = NULL;
-    int len = i2d_X509_PUBKEY(key, &der);
-    bool ok = len > 0 && EVP_Digest(der, (size_t)len, out, NULL, EVP_sha256(), NULL) == 1;
-
-    OPENSSL_free(der);
-    return ok ? NULL : scep_fail(p, INTERNAL, "a public key cannot be hashed");
-}
-
 static const scep_err *hash(scep_csr *csr, apr_pool_t *p)
 {
-    SCEP_TRY(scep_key_hash(csr->key_hash, X509_REQ_get_X509_PUBKEY(csr->req), p));
+    SCEP_TRY(scep_spki_hash(csr->key_hash, csr->spki, p));
     if (EVP_Digest(csr->der.data, csr->der.len, csr->hash, NULL, EVP_sha256(), NULL) != 1)
         return scep_fail(p, INTERNAL, "a CSR cannot be hashed");
     return NULL;
@@ -190,25 +220,43 @@ static bool is_acceptable(scep_bytes der)
            scep_ber_is_bounded(der);
 }
 
+/* @return NULL: not one PKCS#10 to the last byte */
+static const request_info *read_info(const request *read, apr_pool_t *p)
+{
+    return read ? scep_asn1_read(ASN1_ITEM_rptr(request_info), scep_asn1_bytes(read->info), p)
+                : NULL;
+}
+
 const scep_err *scep_csr_read(scep_csr **out, scep_bytes der, apr_pool_t *p)
 {
-    scep_csr *csr = apr_pcalloc(p, sizeof(*csr));
-    const unsigned char *at = der.data;
+    return scep_csr_read_by(out, der, NULL, p);
+}
 
-    csr->der = der;
-    if (is_acceptable(der))
-        csr->req = scep_X509_REQ(p, d2i_X509_REQ(NULL, &at, (long)der.len));
-    if (!csr->req || at != der.data + der.len)
+const scep_err *scep_csr_read_by(scep_csr **out, scep_bytes der, const scep_cert *signer,
+                                 apr_pool_t *p)
+{
+    scep_csr *csr = apr_pcalloc(p, sizeof(*csr));
+    const request *read =
+        is_acceptable(der) ? scep_asn1_read(ASN1_ITEM_rptr(request), der, p) : NULL;
+    const request_info *info = read_info(read, p);
+
+    if (!info)
         return scep_fail(p, UNREADABLE,
                          "CSR: the envelope does not hold one PKCS#10 of at most %d "
                          "bytes",
                          CSR_MOST);
-    if (X509_REQ_get_attr_count(csr->req) > ATTRIBUTES_MOST)
+    if (sk_X509_ATTRIBUTE_num(info->attributes) > ATTRIBUTES_MOST)
         return scep_fail(p, UNREADABLE, "CSR: %d attributes: %d are accepted",
-                         X509_REQ_get_attr_count(csr->req), ATTRIBUTES_MOST);
-    SCEP_TRY(read_key(csr, p));
-    SCEP_TRY(read_challenge(csr, p));
-    SCEP_TRY(read_extensions(csr, p));
+                         sk_X509_ATTRIBUTE_num(info->attributes), ATTRIBUTES_MOST);
+    *csr = (scep_csr){
+        .der = der,
+        .subject = info->subject,
+        .spki = scep_asn1_bytes(info->key),
+        .signature = read->algorithm,
+    };
+    SCEP_TRY(read_key(csr, read, signer, p));
+    SCEP_TRY(read_challenge(csr, info, p));
+    SCEP_TRY(read_extensions(csr, info, p));
     SCEP_TRY(read_key_usage(csr, p));
     SCEP_TRY(hash(csr, p));
     *out = csr;

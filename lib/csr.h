@@ -2,23 +2,24 @@
 #ifndef SCEP_CSR_H
 #define SCEP_CSR_H
 
-#include "bytes.h"
-#include "own.h"
+#include "cert.h"
 
 typedef struct scep_csr {
-    X509_REQ *req;
-    EVP_PKEY *key;               /* belongs to req */
+    const X509_NAME *subject;
+    EVP_PKEY *key;
+    scep_bytes spki;             /* SubjectPublicKeyInfo of key, DER */
+    const X509_ALGOR *signature; /* what it was signed by */
     scep_bytes der;              /* the bytes received */
     scep_bytes challenge;        /* UTF-8, wiped with the pool; len 0: none, or the empty string */
     X509_EXTENSIONS *extensions; /* what was asked for; NULL: nothing */
     uint32_t key_usage;          /* KU_DIGITAL_SIGNATURE | … asked for; 0: none asked */
-    unsigned char key_hash[32];  /* SHA-256 of the DER SubjectPublicKeyInfo */
+    unsigned char key_hash[32];  /* SHA-256 of spki */
     unsigned char hash[32];      /* SHA-256 of the bytes received */
 } scep_csr;
 
 /**
  * Read a CSR and verify its signature over the bytes received (proof of possession, RFC 8894 7.6).
- * Whether its digest is good enough is policy's business (X509_REQ_get_signature_nid()).
+ * Whether its digest is good enough is policy's business (signature).
  * Extensions are taken from PKCS #9 extensionRequest, Microsoft's attribute
  * (1.3.6.1.4.1.311.2.1.14) or Verisign's (draft-23 Appendix A), the first present. The
  * challengePassword may have any ASN.1 string type.
@@ -31,11 +32,10 @@ typedef struct scep_csr {
  */
 SCEP_API SCEP_MUST const scep_err *scep_csr_read(scep_csr **out, scep_bytes der, apr_pool_t *p);
 
-#define SCEP_KEY_HASH 32
-
-/** SHA-256 of a public key's DER SubjectPublicKeyInfo, by which keys are told apart. @return NULL,
- *  or INTERNAL */
-SCEP_API SCEP_MUST const scep_err *scep_key_hash(unsigned char out[SCEP_KEY_HASH], X509_PUBKEY *key,
-                                                 apr_pool_t *p);
+/** Likewise. Who enrols has mostly signed the message with the key that he asks a certificate for:
+ *  if so, key is signer->key and not made anew. @param signer NULL: nobody; lives as long as @a p
+ */
+SCEP_API SCEP_MUST const scep_err *scep_csr_read_by(scep_csr **out, scep_bytes der,
+                                                    const scep_cert *signer, apr_pool_t *p);
 
 #endif

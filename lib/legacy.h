@@ -4,10 +4,9 @@
  * process, httpd's TLS included. So it lives in a library context of its own. Private to the
  * library.
  *
- * Objects of both contexts work together: CMS_decrypt() of an envelope that was read in this
- * context takes a key of the default one, CMS_encrypt_ex() a certificate of the default one, as
- * OpenSSL copies the key over. A private key that cannot leave its token cannot be copied: with
- * such an RA key, a DES envelope does not decrypt.
+ * Only the content cipher of an envelope is of this context, and MD5: EVP_DigestSignInit_ex() takes
+ * a key of the default one, as OpenSSL copies it over. A private key that cannot leave its token
+ * cannot be copied: with such an RA key, no reply is signed with MD5.
  */
 #ifndef SCEP_LEGACY_H
 #define SCEP_LEGACY_H

@@ -2,6 +2,7 @@
 #include "message.h"
 #include "algorithm.h"
 #include "ber.h"
+#include "cms.h"
 #include "message_parts.h"
 
 #include <limits.h>
@@ -11,15 +12,8 @@
 enum { CERTIFICATES_MOST = 16 };
 enum { INTEGER = 0x02, OBJECT = 0x06, SEQUENCE = 0x30, SET = 0x31, FIRST = 0xA0, SECOND = 0xA1 };
 
-static scep_bytes string_bytes(const ASN1_STRING *s)
-{
-    return (scep_bytes){ ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s) };
-}
-
-/*
- * Step through ContentInfo and SignedData (RFC 5652 3, 5.1) before OpenSSL decodes them: decoding
- * takes a tenth of a millisecond for each certificate, whoever sends them.
- */
+/* Step through ContentInfo and SignedData (RFC 5652 3, 5.1) before OpenSSL decodes them, to bound
+ * what it takes memory for. */
 static bool is_small_signed_data(scep_bytes ber)
 {
     scep_cursor c = { ber.data, ber.len }, in;
@@ -38,17 +32,21 @@ static bool is_small_signed_data(scep_bytes ber)
 }
 
 /* @return NULL: not one SignedData to the last byte */
-static CMS_ContentInfo *read_signed_data(scep_bytes ber, apr_pool_t *p)
+static const cms_signed *read_signed_data(scep_bytes ber, apr_pool_t *p)
 {
-    const unsigned char *at = ber.data;
-    CMS_ContentInfo *cms;
+    const cms_signed_info *info = NULL;
 
-    if (!is_small_signed_data(ber))
+    if (is_small_signed_data(ber))
+        info = scep_asn1_read(cms_signed_info_it(), ber, p);
+    return info && OBJ_obj2nid(info->type) == NID_pkcs7_signed ? info->content : NULL;
+}
+
+/* @return NULL: it cannot be read, and is no signer */
+static const cms_signer *read_signer(const ASN1_TYPE *encoded, apr_pool_t *p)
+{
+    if (ASN1_TYPE_get(encoded) != V_ASN1_SEQUENCE)
         return NULL;
-    cms = scep_CMS_ContentInfo(p, d2i_CMS_ContentInfo(NULL, &at, (long)ber.len));
-    if (!cms || at != ber.data + ber.len || OBJ_obj2nid(CMS_get0_type(cms)) != NID_pkcs7_signed)
-        return NULL;
-    return cms;
+    return scep_asn1_read(cms_signer_it(), scep_asn1_bytes(encoded->value.sequence), p);
 }
 
 /* Tag and length of a SET. @return how many bytes */
@@ -69,14 +67,14 @@ static size_t put_set_header(unsigned char header[6], size_t len)
  * RFC 5652 5.4: what is signed is the DER of the attributes as a SET OF, in the order in which
  * they were sent, as OpenSSL and others do it.
  */
-static const scep_err *encode_attributes(scep_bytes *out, const CMS_SignerInfo *si, apr_pool_t *p)
+static const scep_err *encode_attributes(scep_bytes *out, const cms_signer *signer, apr_pool_t *p)
 {
-    int count = CMS_signed_get_attr_count(si), one;
+    int count = sk_X509_ATTRIBUTE_num(signer->attributes), one;
     unsigned char header[6], *der, *to;
     size_t len = 0, before;
 
     for (int i = 0; i < count; i++) {
-        one = i2d_X509_ATTRIBUTE(CMS_signed_get_attr(si, i), NULL);
+        one = i2d_X509_ATTRIBUTE(sk_X509_ATTRIBUTE_value(signer->attributes, i), NULL);
         if (one <= 0)
             return scep_fail(p, UNDECODABLE, "a signed attribute cannot be encoded");
         len += (size_t)one;
@@ -86,83 +84,94 @@ static const scep_err *encode_attributes(scep_bytes *out, const CMS_SignerInfo *
     memcpy(der, header, before);
     to = der + before;
     for (int i = 0; i < count; i++) {
-        if (i2d_X509_ATTRIBUTE(CMS_signed_get_attr(si, i), &to) <= 0)
+        if (i2d_X509_ATTRIBUTE(sk_X509_ATTRIBUTE_value(signer->attributes, i), &to) <= 0)
             return scep_fail(p, UNDECODABLE, "a signed attribute cannot be encoded");
     }
     *out = (scep_bytes){ der, before + len };
     return NULL;
 }
 
-/* RFC 5652 5.3: by issuer and serial number or by key identifier, never by position. */
-static const scep_err *find_signer(scep_message *m, CMS_ContentInfo *cms, apr_pool_t *p)
+static bool is_named(const cms_identifier *id, const scep_cert *cert, apr_pool_t *p)
 {
-    const STACK_OF(X509) *sent = scep_X509_STACK(p, CMS_get1_certs(cms));
-    const char *fault;
+    X509 *whole;
 
-    for (int i = 0; i < sk_X509_num(sent) && !m->signer; i++) {
-        if (!CMS_SignerInfo_cert_cmp(m->info, sk_X509_value(sent, i)))
-            m->signer = sk_X509_value(sent, i);
+    if (id->type == CMS_BY_ISSUER_SERIAL)
+        return !ASN1_INTEGER_cmp(id->d.issuer_serial->serial, cert->serial) &&
+               !X509_NAME_cmp(id->d.issuer_serial->issuer, cert->issuer);
+    /* RFC 5652 5.3: the value of its subjectKeyIdentifier; seldom met, so OpenSSL looks for it */
+    return !scep_cert_x509(&whole, cert, p) && X509_get0_subject_key_id(whole) &&
+           !ASN1_OCTET_STRING_cmp(id->d.key_id, X509_get0_subject_key_id(whole));
+}
+
+/* RFC 5652 5.3: by issuer and serial number or by key identifier, never by position. Nothing of
+ * the certificates that are not meant is decoded but their names. */
+static const scep_err *find_signer(scep_message *m, const cms_signed *cms, const cms_signer *signer,
+                                   apr_pool_t *p)
+{
+    scep_cert *found = NULL, *one;
+    const scep_err *err;
+
+    for (int i = 0; i < sk_ASN1_TYPE_num(cms->certificates) && !found; i++) {
+        const ASN1_TYPE *sent = sk_ASN1_TYPE_value(cms->certificates, i);
+
+        if (ASN1_TYPE_get(sent) == V_ASN1_SEQUENCE &&
+            !scep_cert_look(&one, scep_asn1_bytes(sent->value.sequence), p) &&
+            is_named(signer->id, one, p))
+            found = one;
     }
-    if (!m->signer)
+    ERR_clear_error();
+    if (!found)
         return scep_fail(p, BAD_MESSAGE,
                          "the signer's certificate is not among the %d sent with the message",
-                         sent ? sk_X509_num(sent) : 0);
-    m->signer_key = X509_get0_pubkey(m->signer);
-    fault = scep_algorithm_key_fault(m->signer_key);
-    if (fault)
-        return scep_fail(p, BAD_ALG, "the signer's key is not accepted: %s", fault);
+                         cms->certificates ? sk_ASN1_TYPE_num(cms->certificates) : 0);
+    err = scep_cert_read_key(found, p);
+    if (err)
+        return scep_fail(p, BAD_ALG, "the signer's key is not accepted: %s", err->detail);
+    m->signer = found;
+    m->signer_key = found->key;
     return NULL;
 }
 
 bool scep_message_is_self_signed(const scep_message *m)
 {
-    bool self = !X509_NAME_cmp(X509_get_issuer_name(m->signer), X509_get_subject_name(m->signer)) &&
-                X509_verify(m->signer, m->signer_key) == 1;
-
-    ERR_clear_error();
-    return self;
+    return !X509_NAME_cmp(m->signer->issuer, m->signer->subject) &&
+           scep_cert_is_signed_by(m->signer, m->signer_key);
 }
 
-static const scep_err *read_content(scep_message *m, CMS_ContentInfo *cms, apr_pool_t *p)
+static const scep_err *read_content(scep_message *m, const cms_signed *cms, apr_pool_t *p)
 {
-    ASN1_OCTET_STRING **content = CMS_get0_content(cms);
-
-    if (OBJ_obj2nid(CMS_get0_eContentType(cms)) != NID_pkcs7_data || !content || !*content)
+    if (OBJ_obj2nid(cms->content->type) != NID_pkcs7_data || !cms->content->content)
         return scep_fail(p, BAD_REQUEST, "the message has no content of type data");
-    m->content = string_bytes(*content);
+    m->content = scep_asn1_bytes(cms->content->content);
     return NULL;
 }
 
 /* Everything after the transactionID, from here on answerable. */
-static const scep_err *read_request(scep_message *m, CMS_ContentInfo *cms, const scep_attributes *a,
+static const scep_err *read_request(scep_message *m, const cms_signed *cms,
+                                    const cms_signer *signer, const scep_attributes *a,
                                     const scep_accept *accept, apr_pool_t *p)
 {
-    X509_ALGOR *digest, *signature;
     scep_scheme scheme;
     const scep_err *err;
 
     SCEP_TRY(scep_attributes_request(m, a, accept, p));
-    CMS_SignerInfo_get0_algs(m->info, NULL, NULL, &digest, &signature);
-    err = scep_algorithm_signature(&scheme, digest, signature, accept->minimum_hash_bits,
-                                   accept->legacy, p);
+    err = scep_algorithm_signature(&scheme, signer->digest, signer->algorithm,
+                                   accept->minimum_hash_bits, accept->legacy, p);
     m->digest = scheme.digest; /* good or not, the answer may use it */
     SCEP_TRY(err);
-    SCEP_TRY(find_signer(m, cms, p));
+    SCEP_TRY(find_signer(m, cms, signer, p));
     SCEP_TRY(read_content(m, cms, p));
     SCEP_TRY(scep_envelope_read(m, accept, p));
     SCEP_TRY(scep_attributes_fit(m, a, false, p));
-    SCEP_TRY(scep_algorithm_verify(&scheme, m->signer_key, m->attributes,
-                                   string_bytes(CMS_SignerInfo_get0_signature(m->info)), p));
-    m->self_signed = scep_message_is_self_signed(m);
-    return NULL;
+    return scep_algorithm_verify(&scheme, m->signer_key, m->attributes, m->signature, p);
 }
 
 const scep_err *scep_message_open(scep_message **out, scep_bytes der, const scep_accept *accept,
                                   apr_pool_t *p)
 {
     scep_message *m = apr_pcalloc(p, sizeof(*m));
-    CMS_ContentInfo *cms = read_signed_data(der, p);
-    STACK_OF(CMS_SignerInfo) * signers;
+    const cms_signed *cms = read_signed_data(der, p);
+    const cms_signer *signer;
     scep_attributes attributes;
 
     *out = NULL;
@@ -170,16 +179,20 @@ const scep_err *scep_message_open(scep_message **out, scep_bytes der, const scep
         return scep_fail(p, UNDECODABLE,
                          "not one CMS SignedData of %lu bytes with at most %d certificates",
                          (unsigned long)der.len, CERTIFICATES_MOST);
-    signers = CMS_get0_SignerInfos(cms);
-    if (sk_CMS_SignerInfo_num(signers) != 1)
+    if (sk_ASN1_TYPE_num(cms->signers) != 1)
         return scep_fail(p, UNDECODABLE, "the message has %d signers: 1 is accepted",
-                         signers ? sk_CMS_SignerInfo_num(signers) : 0);
-    m->info = sk_CMS_SignerInfo_value(signers, 0);
-    if (CMS_signed_get_attr_count(m->info) <= 0)
+                         cms->signers ? sk_ASN1_TYPE_num(cms->signers) : 0);
+    signer = read_signer(sk_ASN1_TYPE_value(cms->signers, 0), p);
+    if (!signer)
+        return scep_fail(p, UNDECODABLE, "the message's SignerInfo cannot be read");
+    if (sk_X509_ATTRIBUTE_num(signer->attributes) <= 0)
         return scep_fail(p, UNDECODABLE, "the message has no signed attributes");
-    SCEP_TRY(encode_attributes(&m->attributes, m->info, p));
+    m->digest_algorithm = signer->digest;
+    m->signature_algorithm = signer->algorithm;
+    m->signature = scep_asn1_bytes(signer->signature);
+    SCEP_TRY(encode_attributes(&m->attributes, signer, p));
     SCEP_TRY(scep_attributes_read(&attributes, m->attributes, p));
     SCEP_TRY(scep_attributes_identify(m, &attributes, p));
     *out = m;
-    return read_request(m, cms, &attributes, accept, p);
+    return read_request(m, cms, signer, &attributes, accept, p);
 }

@@ -7,10 +7,7 @@
 #ifndef SCEP_MESSAGE_H
 #define SCEP_MESSAGE_H
 
-#include "bytes.h"
-#include "own.h"
-
-#include <stdbool.h>
+#include "cert.h"
 
 /* RFC 8894 3.2.1.2; others are undefined and refused. */
 enum {
@@ -30,21 +27,31 @@ typedef struct scep_accept {
     int clock_skew;        /* minutes that signingTime may be off; 0: it is not looked at */
 } scep_accept;
 
+/* An EnvelopedData with exactly one recipient, who uses key transport. RFC 5652 6.1, 6.2.1 */
+typedef struct scep_envelope {
+    const X509_NAME *issuer; /* of the recipient; NULL: it is named by its key_id */
+    const ASN1_INTEGER *serial;
+    const ASN1_OCTET_STRING *key_id;
+    const X509_ALGOR *transport;
+    scep_bytes key; /* encrypted */
+    const X509_ALGOR *cipher;
+    scep_bytes content; /* encrypted */
+} scep_envelope;
+
 typedef struct scep_message {
     int message_type;          /* as sent; 0 where it is missing or no number */
     scep_bytes transaction_id; /* 1 to 255 bytes, verbatim */
     scep_bytes sender_nonce;   /* at most 64 bytes, verbatim; len 0: none was sent */
-    X509 *signer;              /* found by the SignerInfo's sid among the certificates sent */
+    const scep_cert *signer;   /* found by the SignerInfo's sid among the certificates sent */
     EVP_PKEY *signer_key;
-    bool self_signed;          /* issuer name is subject name, and its own key verifies it */
-    const EVP_MD *digest;      /* of the signature; NULL where it is not one of ours */
-    const EVP_CIPHER *cipher;  /* of the envelope's content; NULL until it was found acceptable */
-    CMS_ContentInfo *envelope; /* EnvelopedData with exactly one key-transport recipient */
-    CMS_RecipientInfo *recipient; /* that one; belongs to the envelope */
-    OSSL_LIB_CTX *context; /* of the envelope and of an envelope in reply: for CMS_encrypt_ex() and
-                              its like. NULL: OpenSSL's own; single DES lives in a private one */
+    const EVP_MD *digest;     /* of the signature; NULL where it is not one of ours */
+    const EVP_CIPHER *cipher; /* of the envelope's content; NULL until it was found acceptable */
+    const scep_envelope *envelope; /* NULL: not found, or not looked for yet */
+    OSSL_LIB_CTX *context; /* of cipher. NULL: OpenSSL's own; single DES lives in a private one */
     /* What a proof of renewal (proof.h) is made of. */
-    CMS_SignerInfo *info;  /* NULL: the message came out of a proof */
+    const X509_ALGOR *digest_algorithm;    /* NULL: the message came out of a proof */
+    const X509_ALGOR *signature_algorithm; /* likewise */
+    scep_bytes signature;
     scep_bytes attributes; /* signed ones as DER SET OF, as they are signed; empty as above */
     scep_bytes content;    /* eContent */
 } scep_message;
@@ -65,7 +72,7 @@ typedef struct scep_message {
  *
  * Not checked: validity time, key usage and self-signature quality of the signer's certificate,
  * which mean nothing in SCEP (draft-23 8.6); the form of the transactionID (draft-23 8.4); whether
- * the service serves the message type.
+ * the service serves the message type; anything of the other certificates that came along.
  *
  * @param out the message, in @a p. Set even together with an error once the transactionID was
  *        read: such a request is answered by a signed FAILURE. NULL with an error: not answerable
@@ -87,5 +94,10 @@ typedef struct scep_message {
  */
 SCEP_API SCEP_MUST const scep_err *scep_message_open(scep_message **out, scep_bytes der,
                                                      const scep_accept *accept, apr_pool_t *p);
+
+/** Is the issuer's name the subject's, and does the signer's own key verify its certificate?
+ *  Whatever the extensions say, as SCEP's throw-away certificates carry odd ones. A verification,
+ *  so it is done for whom it matters. @param m with its signer */
+SCEP_API bool scep_message_is_self_signed(const scep_message *m);
 
 #endif

@@ -1,6 +1,7 @@
 /* The EnvelopedData of a request. RFC 5652 6.1, RFC 8894 3.1. */
 #include "algorithm.h"
 #include "ber.h"
+#include "cms.h"
 #include "legacy.h"
 #include "message_parts.h"
 
@@ -35,15 +36,13 @@ static bool is_small_originator(scep_cursor in)
 /*
  * Find out what the envelope is and how much of it there is before OpenSSL decodes it. One
  * recipient only: with several, a failed decryption can be told from a good one (S-15). Every other
- * kind of content, which CMS_decrypt() would open just as well, ends here.
- * @param c left at the encryptedContentInfo's contents
+ * kind of content ends here.
  */
-static const scep_err *walk(scep_cursor *c, scep_bytes content, apr_pool_t *p)
+static const scep_err *walk(scep_bytes content, apr_pool_t *p)
 {
-    scep_cursor in;
+    scep_cursor at = { content.data, content.len }, *c = &at, in;
     int recipients;
 
-    *c = (scep_cursor){ content.data, content.len };
     if (!content.len || !scep_ber_is_bounded(content) || !scep_ber_step(c, SEQUENCE, c))
         return scep_fail(p, BAD_REQUEST, "the content is not an EnvelopedData");
     if (step_over_object(c, NID_id_smime_ct_authEnvelopedData))
@@ -66,87 +65,56 @@ static const scep_err *walk(scep_cursor *c, scep_bytes content, apr_pool_t *p)
     return NULL;
 }
 
-/* The contentEncryptionAlgorithm, for which OpenSSL 3.0 has no getter. @return to be freed */
-static X509_ALGOR *content_algorithm(scep_cursor c)
+/* @return NULL: not one that uses key transport */
+static const cms_recipient *read_recipient(const cms_enveloped *read, apr_pool_t *p)
 {
-    const unsigned char *algorithm = c.at;
-    scep_cursor in;
+    const ASN1_TYPE *one;
 
-    if (!scep_ber_step(&c, SEQUENCE, &in) ||
-        (!scep_ber_step(&c, FIRST_PRIMITIVE, &in) && !scep_ber_step(&c, FIRST, &in)))
+    if (sk_ASN1_TYPE_num(read->recipients) != 1)
         return NULL;
-    return d2i_X509_ALGOR(NULL, &algorithm, (long)(c.at - algorithm));
+    one = sk_ASN1_TYPE_value(read->recipients, 0);
+    if (ASN1_TYPE_get(one) != V_ASN1_SEQUENCE) /* RFC 5652 6.2: the others have tags */
+        return NULL;
+    return scep_asn1_read(cms_recipient_it(), scep_asn1_bytes(one->value.sequence), p);
 }
 
-/* @param context NULL: OpenSSL's own */
-static const scep_err *decode(scep_message *m, scep_bytes content, OSSL_LIB_CTX *context,
-                              apr_pool_t *p)
+static const scep_err *decode(scep_message *m, apr_pool_t *p)
 {
-    CMS_ContentInfo *cms = CMS_ContentInfo_new_ex(context, NULL);
-    const unsigned char *at = content.data;
-    STACK_OF(CMS_RecipientInfo) * recipients;
+    const cms_enveloped_info *info = scep_asn1_read(cms_enveloped_info_it(), m->content, p);
+    scep_envelope *envelope = apr_pcalloc(p, sizeof(*envelope));
+    const cms_recipient *to;
+    const cms_encrypted *in;
 
-    if (!cms)
-        return scep_fail(p, INTERNAL, "out of memory");
-    /* frees what it was given, and sets it to NULL, where it fails */
-    (void)d2i_CMS_ContentInfo(&cms, &at, (long)content.len);
-    m->envelope = scep_CMS_ContentInfo(p, cms);
-    if (!cms || at != content.data + content.len ||
-        OBJ_obj2nid(CMS_get0_type(cms)) != NID_pkcs7_enveloped)
+    if (!info || OBJ_obj2nid(info->type) != NID_pkcs7_enveloped)
         return scep_fail(p, BAD_REQUEST, "the content is not an EnvelopedData");
-    recipients = CMS_get0_RecipientInfos(cms);
-    if (sk_CMS_RecipientInfo_num(recipients) != 1)
-        return scep_fail(p, BAD_REQUEST, "the EnvelopedData has not one recipient");
-    m->recipient = sk_CMS_RecipientInfo_value(recipients, 0);
-    m->context = context;
-    return NULL;
-}
-
-static const scep_err *encode(scep_bytes *out, const CMS_ContentInfo *cms, apr_pool_t *p)
-{
-    int len = i2d_CMS_ContentInfo(cms, NULL);
-    unsigned char *der = len > 0 ? apr_palloc(p, (size_t)len) : NULL, *to = der;
-
-    if (len <= 0 || i2d_CMS_ContentInfo(cms, &to) != len)
-        return scep_fail(p, INTERNAL, "an EnvelopedData cannot be encoded");
-    *out = (scep_bytes){ der, (size_t)len };
-    return NULL;
-}
-
-static const scep_err *accept_cipher(scep_message *m, scep_cursor c, const scep_accept *accept,
-                                     apr_pool_t *p)
-{
-    X509_ALGOR *alg = content_algorithm(c);
-    const scep_err *err;
-
-    if (!alg)
+    to = read_recipient(info->content, p);
+    if (!to)
+        return scep_fail(p, BAD_REQUEST,
+                         "the EnvelopedData's recipient does not use key transport");
+    in = info->content->encrypted;
+    if (OBJ_obj2nid(in->type) != NID_pkcs7_data || !in->content)
         return scep_fail(p, BAD_REQUEST, "the EnvelopedData does not hold encrypted data");
-    err = scep_algorithm_cipher(&m->cipher, alg, accept->legacy, p);
-    X509_ALGOR_free(alg);
-    return err;
+    if (to->id->type == CMS_BY_ISSUER_SERIAL) {
+        envelope->issuer = to->id->d.issuer_serial->issuer;
+        envelope->serial = to->id->d.issuer_serial->serial;
+    } else {
+        envelope->key_id = to->id->d.key_id;
+    }
+    envelope->transport = to->transport;
+    envelope->key = scep_asn1_bytes(to->key);
+    envelope->cipher = in->cipher;
+    envelope->content = scep_asn1_bytes(in->content);
+    m->envelope = envelope;
+    return NULL;
 }
 
 const scep_err *scep_envelope_read(scep_message *m, const scep_accept *accept, apr_pool_t *p)
 {
-    OSSL_LIB_CTX *legacy;
-    X509_ALGOR *transport;
-    scep_mask oaep;
-    scep_bytes der;
-    scep_cursor c;
+    scep_oaep oaep;
 
-    SCEP_TRY(walk(&c, m->content, p));
-    SCEP_TRY(decode(m, m->content, NULL, p));
-    if (CMS_RecipientInfo_type(m->recipient) != CMS_RECIPINFO_TRANS ||
-        !CMS_RecipientInfo_ktri_get0_algs(m->recipient, NULL, NULL, &transport))
-        return scep_fail(p, BAD_REQUEST,
-                         "the EnvelopedData's recipient does not use key transport");
-    SCEP_TRY(scep_algorithm_transport(&oaep, transport, p));
-    /* what OpenSSL understood is what is judged, not what the walk found */
-    SCEP_TRY(encode(&der, m->envelope, p));
-    SCEP_TRY(walk(&c, der, p));
-    SCEP_TRY(accept_cipher(m, c, accept, p));
-    if (EVP_CIPHER_get_nid(m->cipher) != NID_des_cbc)
-        return NULL;
-    SCEP_TRY(scep_legacy(&legacy, p));
-    return decode(m, der, legacy, p);
+    SCEP_TRY(walk(m->content, p));
+    SCEP_TRY(decode(m, p));
+    SCEP_TRY(scep_algorithm_transport(&oaep, m->envelope->transport, p));
+    SCEP_TRY(scep_algorithm_cipher(&m->cipher, m->envelope->cipher, accept->legacy, p));
+    return EVP_CIPHER_get_nid(m->cipher) == NID_des_cbc ? scep_legacy(&m->context, p) : NULL;
 }

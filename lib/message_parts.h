@@ -47,13 +47,9 @@ SCEP_MUST const scep_err *scep_attributes_request(scep_message *m, const scep_at
 SCEP_MUST const scep_err *scep_attributes_fit(const scep_message *m, const scep_attributes *a,
                                               bool strict, apr_pool_t *p);
 
-/** Set m->envelope, m->recipient, m->cipher and m->context from m->content.
+/** Set m->envelope, m->cipher and m->context from m->content.
  *  @return NULL, or BAD_REQUEST or BAD_ALG as scep_message_open() */
 SCEP_MUST const scep_err *scep_envelope_read(scep_message *m, const scep_accept *accept,
                                              apr_pool_t *p);
-
-/** m->self_signed: by names and key, whatever the extensions say, as SCEP's throw-away
- *  certificates carry odd ones. */
-bool scep_message_is_self_signed(const scep_message *m);
 
 #endif

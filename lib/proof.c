@@ -1,7 +1,7 @@
 /* A proof of renewal. RFC 5652 5.4, RFC 8894 3.3.1. */
 #include "proof.h"
 #include "algorithm.h"
-#include "certs.h"
+#include "asn1.h"
 #include "message_parts.h"
 
 #include <limits.h>
@@ -12,29 +12,17 @@ enum { SEQUENCE = 0x30 };
 
 static const scep_err *algorithm_der(scep_bytes *out, const X509_ALGOR *algorithm, apr_pool_t *p)
 {
-    int len = i2d_X509_ALGOR(algorithm, NULL);
-    unsigned char *der = len > 0 ? apr_palloc(p, (size_t)len) : NULL, *to = der;
-
-    if (len <= 0 || i2d_X509_ALGOR(algorithm, &to) != len)
-        return scep_fail(p, INTERNAL, "an algorithm cannot be encoded");
-    *out = (scep_bytes){ der, (size_t)len };
-    return NULL;
+    return scep_asn1_write(out, ASN1_ITEM_rptr(X509_ALGOR), algorithm, p);
 }
 
 const scep_err *scep_proof_take(scep_proof *out, const scep_message *message, apr_pool_t *p)
 {
-    const ASN1_OCTET_STRING *signature;
-    X509_ALGOR *digest, *algorithm;
-
-    if (!message->info)
+    if (!message->digest_algorithm)
         return scep_fail(p, INTERNAL, "this message is no place to take a proof from");
-    CMS_SignerInfo_get0_algs(message->info, NULL, NULL, &digest, &algorithm);
-    signature = CMS_SignerInfo_get0_signature(message->info);
-    SCEP_TRY(scep_cert_der(&out->signer, message->signer, p));
-    SCEP_TRY(algorithm_der(&out->digest_algorithm, digest, p));
-    SCEP_TRY(algorithm_der(&out->signature_algorithm, algorithm, p));
-    out->signature =
-        (scep_bytes){ ASN1_STRING_get0_data(signature), (size_t)ASN1_STRING_length(signature) };
+    SCEP_TRY(algorithm_der(&out->digest_algorithm, message->digest_algorithm, p));
+    SCEP_TRY(algorithm_der(&out->signature_algorithm, message->signature_algorithm, p));
+    out->signer = message->signer->der;
+    out->signature = message->signature;
     out->attributes = message->attributes;
     out->content = message->content;
     return NULL;
@@ -53,17 +41,16 @@ static bool is_one_sequence(scep_bytes der)
 
 static const scep_err *read_signer(scep_message *m, scep_bytes der, apr_pool_t *p)
 {
-    const unsigned char *at = der.data;
-    const char *fault;
+    const scep_err *err;
+    scep_cert *cert;
 
-    if (is_one_sequence(der))
-        m->signer = scep_X509(p, d2i_X509(NULL, &at, (long)der.len));
-    if (!m->signer || at != der.data + der.len)
+    if (!is_one_sequence(der) || scep_cert_look(&cert, der, p))
         return scep_fail(p, BAD_MESSAGE, "proof: the signer's certificate cannot be read");
-    m->signer_key = X509_get0_pubkey(m->signer);
-    fault = scep_algorithm_key_fault(m->signer_key);
-    if (fault)
-        return scep_fail(p, BAD_ALG, "proof: the signer's key is not accepted: %s", fault);
+    err = scep_cert_read_key(cert, p);
+    if (err)
+        return scep_fail(p, BAD_ALG, "proof: the signer's key is not accepted: %s", err->detail);
+    m->signer = cert;
+    m->signer_key = cert->key;
     return NULL;
 }
 
@@ -117,7 +104,6 @@ static const scep_err *check(scep_message *m, const scep_proof *proof, const sce
     if (m->message_type != SCEP_RENEWAL_REQ && m->message_type != SCEP_PKCS_REQ)
         return scep_fail(p, BAD_REQUEST, "proof: messageType %d is not that of a renewal",
                          m->message_type);
-    m->self_signed = scep_message_is_self_signed(m);
     return NULL;
 }
 
@@ -134,7 +120,7 @@ const scep_err *scep_proof_check(scep_message **out, const scep_proof *proof,
 
 const scep_err *scep_proof_open(scep_message *m, const scep_accept *accept, apr_pool_t *p)
 {
-    if (m->info || m->envelope)
+    if (m->digest_algorithm || m->envelope)
         return scep_fail(p, INTERNAL, "this message is none whose envelope is to be read");
     return scep_envelope_read(m, accept, p);
 }

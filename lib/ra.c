@@ -1,10 +1,11 @@
 /* A registration authority's two identities. RFC 8894 2.1.2, 7.2. */
 #include "ra.h"
+#include "algorithm.h"
 #include "clock.h"
 
 #include <openssl/err.h>
+#include <openssl/rsa.h>
 #include <stdbool.h>
-#include <string.h>
 
 enum { DECRYPTION_BITS_LEAST = 2048 };
 
@@ -49,6 +50,10 @@ static const scep_err *check_pair(const scep_signer *pair, X509 *ca, uint32_t us
 
 const scep_err *scep_ra_check(const scep_ra *ra, X509 *ca, apr_pool_t *p)
 {
+    int type = EVP_PKEY_get_base_id(ra->sign.key);
+
+    if (type != EVP_PKEY_RSA && type != EVP_PKEY_EC)
+        return scep_fail(p, CONFIG, "RA signing key must be RSA (rsaEncryption) or EC");
     SCEP_TRY(check_pair(&ra->sign, ca, KU_DIGITAL_SIGNATURE, "signing", p));
     if (EVP_PKEY_get_base_id(ra->decrypt.key) != EVP_PKEY_RSA ||
         EVP_PKEY_get_bits(ra->decrypt.key) < DECRYPTION_BITS_LEAST)
@@ -68,35 +73,38 @@ const scep_err *scep_ra_check_dates(const scep_ra *ra, apr_pool_t *p)
 /* What an envelope may name, the best first. */
 typedef enum naming { DECRYPTION, SIGNING, SERIAL, NAMINGS } naming;
 
-static bool names(CMS_RecipientInfo *recipient, X509 *cert)
+static bool names(const scep_envelope *envelope, X509 *cert)
 {
-    return !CMS_RecipientInfo_ktri_cert_cmp(recipient, cert);
+    const ASN1_OCTET_STRING *key_id;
+
+    if (envelope->issuer)
+        return !ASN1_INTEGER_cmp(envelope->serial, X509_get0_serialNumber(cert)) &&
+               !X509_NAME_cmp(envelope->issuer, X509_get_issuer_name(cert));
+    key_id = X509_get0_subject_key_id(cert);
+    return key_id && !ASN1_OCTET_STRING_cmp(envelope->key_id, key_id);
 }
 
 /* Some clients write the issuer's name in another order or encoding. */
-static bool has_serial(CMS_RecipientInfo *recipient, const X509 *cert)
+static bool has_serial(const scep_envelope *envelope, const X509 *cert)
 {
-    ASN1_INTEGER *serial = NULL;
-
-    return CMS_RecipientInfo_ktri_get0_signer_id(recipient, NULL, NULL, &serial) && serial &&
-           !ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(cert));
+    return envelope->serial && !ASN1_INTEGER_cmp(envelope->serial, X509_get0_serialNumber(cert));
 }
 
 /* @return the pair of @a ra that is named in that way; NULL: neither is */
-static const scep_signer *named_pair(const scep_ra *ra, CMS_RecipientInfo *recipient, naming way)
+static const scep_signer *named_pair(const scep_ra *ra, const scep_envelope *envelope, naming way)
 {
     /* of the certificate: whose envelope it is can be asked without having the keys */
     bool both = EVP_PKEY_get_base_id(X509_get0_pubkey(ra->sign.cert)) == EVP_PKEY_RSA;
 
     switch (way) {
     case DECRYPTION:
-        return names(recipient, ra->decrypt.cert) ? &ra->decrypt : NULL;
+        return names(envelope, ra->decrypt.cert) ? &ra->decrypt : NULL;
     case SIGNING:
-        return both && names(recipient, ra->sign.cert) ? &ra->sign : NULL;
+        return both && names(envelope, ra->sign.cert) ? &ra->sign : NULL;
     case SERIAL:
-        if (has_serial(recipient, ra->decrypt.cert))
+        if (has_serial(envelope, ra->decrypt.cert))
             return &ra->decrypt;
-        return both && has_serial(recipient, ra->sign.cert) ? &ra->sign : NULL;
+        return both && has_serial(envelope, ra->sign.cert) ? &ra->sign : NULL;
     case NAMINGS:
         break;
     }
@@ -107,9 +115,9 @@ const scep_ra *scep_ra_pick(const scep_ra *const *list, int n, const scep_messag
 {
     const scep_ra *found = NULL;
 
-    for (naming way = DECRYPTION; message->recipient && way < NAMINGS && !found; way++)
+    for (naming way = DECRYPTION; message->envelope && way < NAMINGS && !found; way++)
         for (int i = 0; i < n && !found; i++)
-            if (named_pair(list[i], message->recipient, way))
+            if (named_pair(list[i], message->envelope, way))
                 found = list[i];
     ERR_clear_error(); /* a certificate without key identifier is no fault */
     return found;
@@ -117,61 +125,116 @@ const scep_ra *scep_ra_pick(const scep_ra *const *list, int n, const scep_messag
 
 /* ---- opening it ---- */
 
-/*
- * A certificate that bears the name by which the recipient is named: with one, CMS_decrypt() works
- * on that recipient alone, and a wrong RSA block gives way to a random key (S-15). It is made
- * whoever is named, so that all take the same time.
- */
-static X509 *named(CMS_RecipientInfo *recipient, const X509 *ours, apr_pool_t *p)
+/* RFC 8017 A.2.1: the label is the pSourceAlgorithm's. */
+static bool set_label(EVP_PKEY_CTX *ctx, scep_bytes label)
 {
-    ASN1_OCTET_STRING *key_id = NULL;
-    ASN1_INTEGER *serial = NULL;
-    X509_NAME *issuer = NULL;
-    X509 *cert;
+    unsigned char *copy;
 
-    if (!CMS_RecipientInfo_ktri_get0_signer_id(recipient, &key_id, &issuer, &serial))
-        return NULL;
-    /* OpenSSL reads an extension of nothing less than a whole certificate */
-    cert = scep_X509(p, key_id ? X509_dup(ours) : X509_new());
-    if (!cert)
-        return NULL;
-    if (key_id)
-        return X509_add1_ext_i2d(cert, NID_subject_key_identifier, key_id, 0, X509V3_ADD_REPLACE) ==
-                       1
-                   ? cert
-                   : NULL;
-    return X509_set_issuer_name(cert, issuer) && X509_set_serialNumber(cert, serial) ? cert : NULL;
+    if (!label.len)
+        return true;
+    copy = OPENSSL_memdup(label.data, label.len);
+    if (copy && EVP_PKEY_CTX_set0_rsa_oaep_label(ctx, copy, (int)label.len) > 0)
+        return true;
+    OPENSSL_free(copy);
+    return false;
+}
+
+static bool set_padding(EVP_PKEY_CTX *ctx, const scep_oaep *oaep)
+{
+    if (!oaep->mask.digest)
+        return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) > 0;
+    return EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) > 0 &&
+           EVP_PKEY_CTX_set_rsa_oaep_md(ctx, oaep->mask.digest) > 0 &&
+           EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, oaep->mask.mask) > 0 && set_label(ctx, oaep->label);
+}
+
+/*
+ * The content key: what the RSA block holds, or random bytes where it does not open or holds
+ * another number of them. RFC 3218 2.3.2: which of the two it was nobody learns (S-15), so both
+ * are always made, and chosen between without a branch; a mask that is not volatile becomes a
+ * choice between two addresses with some compilers.
+ */
+static bool open_key(unsigned char *key, size_t len, EVP_PKEY *with, const scep_envelope *envelope,
+                     const scep_oaep *oaep, apr_pool_t *p)
+{
+    EVP_PKEY_CTX *ctx = scep_EVP_PKEY_CTX(p, EVP_PKEY_CTX_new_from_pkey(NULL, with, NULL));
+    size_t room = (size_t)EVP_PKEY_get_size(with), opened = room;
+    unsigned char *block = scep_secret(p, room > len ? room : len);
+    volatile unsigned char mask;
+    int good;
+
+    if (!ctx || EVP_PKEY_decrypt_init(ctx) <= 0 || !set_padding(ctx, oaep))
+        return false;
+    good = EVP_PKEY_decrypt(ctx, block, &opened, envelope->key.data, envelope->key.len);
+    mask = (unsigned char)(0u - (unsigned)((good == 1) & (opened == len)));
+    for (size_t i = 0; i < len; i++)
+        key[i] ^= (unsigned char)(mask & (key[i] ^ block[i]));
+    return true;
+}
+
+/* @return false: it does not decrypt. How far it came is told by nothing but the plaintext. */
+static bool open_content(scep_bytes *plain, EVP_CIPHER_CTX *ctx, const scep_envelope *envelope,
+                         const unsigned char *key, apr_pool_t *p)
+{
+    const ASN1_TYPE *iv = envelope->cipher->parameter;
+    size_t block = (size_t)EVP_CIPHER_CTX_get_block_size(ctx);
+    unsigned char *out = scep_secret(p, envelope->content.len + block);
+    int len = 0, last = 0;
+
+    if (EVP_DecryptInit_ex(ctx, NULL, NULL, key, ASN1_STRING_get0_data(iv->value.octet_string)) !=
+            1 ||
+        EVP_DecryptUpdate(ctx, out, &len, envelope->content.data, (int)envelope->content.len) !=
+            1 ||
+        EVP_DecryptFinal_ex(ctx, out + len, &last) != 1)
+        return false;
+    *plain = (scep_bytes){ out, (size_t)len + (size_t)last };
+    return true;
+}
+
+/* Single DES is in a context of its own only (legacy.h). */
+static bool begin(EVP_CIPHER_CTX *ctx, const scep_message *message)
+{
+    const char *name = EVP_CIPHER_get0_name(message->cipher);
+    EVP_CIPHER *cipher = EVP_CIPHER_fetch(message->context, name, NULL);
+    bool good = cipher && EVP_DecryptInit_ex(ctx, cipher, NULL, NULL, NULL) == 1;
+
+    EVP_CIPHER_free(cipher);
+    return good;
+}
+
+static bool open_envelope(scep_bytes *plain, EVP_PKEY *with, const scep_message *message,
+                          apr_pool_t *p)
+{
+    EVP_CIPHER_CTX *ctx = scep_EVP_CIPHER_CTX(p, EVP_CIPHER_CTX_new());
+    unsigned char *key = scep_secret(p, EVP_MAX_KEY_LENGTH);
+    scep_oaep oaep;
+
+    if (!ctx || scep_algorithm_transport(&oaep, message->envelope->transport, p) ||
+        !begin(ctx, message) || EVP_CIPHER_CTX_rand_key(ctx, key) <= 0 ||
+        !open_key(key, (size_t)EVP_CIPHER_CTX_get_key_length(ctx), with, message->envelope, &oaep,
+                  p))
+        return false;
+    return open_content(plain, ctx, message->envelope, key, p);
 }
 
 const scep_err *scep_ra_decrypt(scep_bytes *plain, const scep_ra *ra, const scep_message *message,
                                 apr_pool_t *p)
 {
-    X509 *cert = named(message->recipient, ra->decrypt.cert, p);
-    BIO *memory = scep_BIO(p, BIO_new(BIO_s_mem()));
     const scep_signer *pair = NULL;
-    unsigned char *copy;
-    char *data;
-    long len;
-    int good;
+    scep_bytes opened;
+    bool good;
 
-    if (!memory || !cert)
-        return scep_fail(p, INTERNAL, "no memory to open an envelope");
     for (naming way = DECRYPTION; way < NAMINGS && !pair; way++)
-        pair = named_pair(ra, message->recipient, way);
+        pair = named_pair(ra, message->envelope, way);
     /* meant for nobody here: the same work, so that it takes as long as a failure does (S-15) */
-    good = CMS_decrypt(message->envelope, pair ? pair->key : ra->decrypt.key, cert, NULL, memory,
-                       CMS_BINARY);
+    good = open_envelope(&opened, pair ? pair->key : ra->decrypt.key, message, p);
     /* what OpenSSL says here tells a wrong RSA block from wrong padding: nobody may learn it */
     ERR_clear_error();
-    len = BIO_get_mem_data(memory, &data);
-    copy = scep_secret(p, (size_t)(len > 0 ? len : 0));
-    if (len > 0)
-        memcpy(copy, data, (size_t)len);
     if (!pair)
         return scep_fail(p, UNREADABLE,
                          "the request is encrypted to another certificate than the RA's");
     if (!good)
         return scep_fail(p, UNREADABLE, "the request does not decrypt");
-    *plain = (scep_bytes){ copy, (size_t)len };
+    *plain = opened;
     return NULL;
 }

@@ -17,8 +17,9 @@ typedef struct scep_ra {
  * Check that two pairs make an RA under @a ca, whatever the date is.
  * @param ca the issuing CA's certificate
  * @return NULL, or CONFIG: a key does not belong to its certificate; a key usage is missing
- *         (digitalSignature to sign, keyEncipherment to decrypt); the decryption key is not RSA
- *         of at least 2048 bits; a key is the CA's own; not signed by @a ca
+ *         (digitalSignature to sign, keyEncipherment to decrypt); the signing key is neither RSA
+ *         nor EC, or the decryption key not RSA of at least 2048 bits; a key is the CA's own; not
+ *         signed by @a ca
  * The pairs are not copied and must live as long as @a ra.
  */
 SCEP_API SCEP_MUST const scep_err *scep_ra_check(const scep_ra *ra, X509 *ca, apr_pool_t *p);
@@ -44,9 +45,9 @@ SCEP_API const scep_ra *scep_ra_pick(const scep_ra *const *list, int n,
 
 /**
  * Open the envelope of a verified request: the first private-key operation of an enrolment.
- * A certificate is always given to CMS_decrypt, so that a wrong RSA block gives a random
- * content key instead of an answer (million message attack, S-15). An envelope for somebody else
- * costs the same private operation, and then fails in the same way.
+ * A wrong RSA block gives a random content key instead of an answer (million message attack, S-15;
+ * RFC 3218 2.3.2). An envelope for somebody else costs the same private operation, and then fails
+ * in the same way.
  * @param plain the messageData, wiped with @a p
  * @return NULL, or UNREADABLE: meant for another recipient, or it does not decrypt; the detail
  *         tells these two apart for the operator and nothing more

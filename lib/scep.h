@@ -5,6 +5,7 @@
 #include "bytes.h"
 #include "ca_client.h"
 #include "caps.h"
+#include "cert.h"
 #include "certrep.h"
 #include "certs.h"
 #include "clock.h"
@@ -21,6 +22,7 @@
 #include "reference.h"
 #include "registry.h"
 #include "settings.h"
+#include "spki.h"
 #include "wire.h"
 
 #endif

@@ -26,10 +26,13 @@ static const fixture_reply *check(scep_bytes der, const scep_message *m, const c
                                   apr_pool_t *p)
 {
     const fuzz_keys *keys = fuzz_keys_get();
-    bool known = EVP_PKEY_eq(m->signer_key, keys->rsa.key) == 1;
+    X509 *signer = NULL;
+    /* what OpenSSL does not read in it is no matter for a reply, but for who opens it here */
+    bool known =
+        EVP_PKEY_eq(m->signer_key, keys->rsa.key) == 1 && !scep_cert_x509(&signer, m->signer, p);
     const char *why = NULL;
     fixture_reply *r =
-        fixture_open(der, known ? m->signer : NULL, known ? keys->rsa.key : NULL, &why, p);
+        fixture_open(der, known ? signer : NULL, known ? keys->rsa.key : NULL, &why, p);
 
     if (!r)
         fixture_abort(__FILE__, __LINE__, why);
@@ -79,14 +82,15 @@ static void list_certs(const scep_message *m, apr_pool_t *p)
     scep_bytes der, list;
     X509 *again;
 
-    FIXTURE_MUST(!scep_cert_der(&der, m->signer, p) && !scep_cert_read(&again, der, p));
-    FIXTURE_MUST(X509_cmp(again, m->signer) == 0);
+    if (scep_cert_x509(&again, m->signer, p))
+        return;
+    FIXTURE_MUST(!scep_cert_der(&der, again, p));
+    FIXTURE_MUST(scep_bytes_equal(der, m->signer->der));
     FIXTURE_MUST(scep_cert_serial(again, p) && scep_name_line(X509_get_subject_name(again), p));
     FIXTURE_MUST(sk_X509_push(certs, again) && sk_X509_push(certs, keys->ca.cert));
     FIXTURE_MUST(!scep_certs_degenerate(&list, certs, p));
     read = fixture_certs(list, p);
-    FIXTURE_MUST(read && sk_X509_num(read) == 2 &&
-                 X509_cmp(sk_X509_value(read, 0), m->signer) == 0);
+    FIXTURE_MUST(read && sk_X509_num(read) == 2 && fixture_is(m->signer, sk_X509_value(read, 0)));
     FIXTURE_MUST(!scep_certs_next(&list, certs, &keys->ra.sign, EVP_sha256(), p));
 }
 
@@ -111,7 +115,8 @@ static void succeed(const scep_message *m, apr_pool_t *p)
     const scep_err *err;
 
     FIXTURE_MUST(sk_X509_push(certs, keys->device.cert) && sk_X509_push(certs, keys->ca.cert));
-    err = scep_certrep_success(&der, m, certs, scep_bytes_of("challenge"), &keys->ra.sign, p);
+    err = scep_certrep_success(&der, m, (scep_bytes){ NULL, 0 }, certs, scep_bytes_of("challenge"),
+                               &keys->ra.sign, p);
     /* a certificate with an odd key usage or content is no reason to refuse an RSA key */
     FIXTURE_MUST(!err || err->code == SCEP_BAD_ALG || err->code == SCEP_INTERNAL);
     if (err || EVP_PKEY_get_base_id(m->signer_key) != EVP_PKEY_RSA || !is_readable(m))

@@ -20,10 +20,32 @@ static const conf_template template = {
 
 static void check(const scep_csr *csr)
 {
-    FIXTURE_MUST(csr->req && csr->key && csr->challenge.len <= 8192);
+    FIXTURE_MUST(csr->subject && csr->key && csr->challenge.len <= 8192);
     FIXTURE_MUST(!csr->challenge.len || !memchr(csr->challenge.data, 0, csr->challenge.len));
     FIXTURE_MUST(!csr->extensions || (sk_X509_EXTENSION_num(csr->extensions) > 0 &&
                                       sk_X509_EXTENSION_num(csr->extensions) <= 64));
+}
+
+/* What was accepted OpenSSL reads as the same, and verifies it. */
+static void compare(const scep_csr *csr, apr_pool_t *p)
+{
+    const unsigned char *at = csr->der.data;
+    X509_REQ *req = scep_X509_REQ(p, d2i_X509_REQ(NULL, &at, (long)csr->der.len));
+    X509_EXTENSIONS *extensions = scep_X509_EXTENSIONS(p, X509_REQ_get_extensions(req));
+    const X509_ALGOR *algorithm;
+    scep_bytes spki;
+
+    FIXTURE_MUST(req && at == csr->der.data + csr->der.len);
+    FIXTURE_MUST(EVP_PKEY_eq(X509_REQ_get0_pubkey(req), csr->key) == 1);
+    FIXTURE_MUST(X509_REQ_verify(req, csr->key) == 1);
+    FIXTURE_MUST(!X509_NAME_cmp(X509_REQ_get_subject_name(req), csr->subject));
+    X509_REQ_get0_signature(req, NULL, &algorithm);
+    FIXTURE_MUST(!X509_ALGOR_cmp(algorithm, csr->signature));
+    FIXTURE_MUST(!scep_spki_of(&spki, X509_REQ_get_X509_PUBKEY(req), p) &&
+                 scep_bytes_equal(spki, csr->spki));
+    /* X509_REQ_get_extensions() does not know Verisign's attribute */
+    FIXTURE_MUST(sk_X509_EXTENSION_num(extensions) <= 0 ||
+                 sk_X509_EXTENSION_num(extensions) == sk_X509_EXTENSION_num(csr->extensions));
 }
 
 /* S-12: whatever was asked for, the certificate is the template's. */
@@ -94,9 +116,8 @@ static void judge(const scep_csr *csr, apr_pool_t *p)
     facts.renewal = true;
     verdict = policy_judge(&facts, p);
     if (verdict.outcome != POLICY_DENY)
-        FIXTURE_MUST(
-            !X509_NAME_cmp(X509_REQ_get_subject_name(csr->req), X509_get_subject_name(facts.old)) &&
-            has_no_new_name(csr, facts.old));
+        FIXTURE_MUST(!X509_NAME_cmp(csr->subject, X509_get_subject_name(facts.old)) &&
+                     has_no_new_name(csr, facts.old));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -106,6 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!scep_csr_read(&csr, fuzz_csr(data, size, p), p)) {
         check(csr);
+        compare(csr, p);
         judge(csr, p);
     }
     ERR_clear_error();

@@ -2,6 +2,7 @@
 #include "make-seeds.h"
 
 #include <apr_strings.h>
+#include <openssl/core_names.h>
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof(*(table))))
 
@@ -127,4 +128,47 @@ void make_csr_seeds(apr_pool_t *p)
     put_seed("csr", "sha1",
              fixture_csr(&(fixture_request){ .key = keys->rsa.key, .csr_digest = EVP_sha1() }, p),
              p);
+}
+
+/* ---- public keys and certificates ---- */
+
+static void put_key(const char *name, EVP_PKEY *key, const char *form, apr_pool_t *p)
+{
+    unsigned char *der = NULL;
+    int len;
+
+    if (form)
+        FIXTURE_MUST(
+            EVP_PKEY_set_utf8_string_param(key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, form));
+    len = i2d_PUBKEY(key, &der);
+    FIXTURE_MUST(len > 0);
+    put_seed("spki", name, (scep_bytes){ der, (size_t)len }, p);
+    OPENSSL_free(der);
+}
+
+void make_key_seeds(apr_pool_t *p)
+{
+    const fuzz_keys *keys = fuzz_keys_get();
+    const struct {
+        const char *name, *curve, *form;
+    } curves[] = {
+        { "p256", "P-256", "uncompressed" },
+        { "p256-compressed", "P-256", "compressed" },
+        { "p256-hybrid", "P-256", "hybrid" },
+        { "p384", "P-384", NULL },
+        { "p521", "P-521", NULL },
+        { "secp256k1", "secp256k1", NULL },
+    };
+    X509 *const certs[] = { keys->ca.cert, keys->rsa.cert, keys->device.cert, keys->ra.sign.cert };
+    scep_bytes der;
+
+    for (int i = 0; i < COUNT(curves); i++)
+        put_key(curves[i].name, fixture_key_make(0, curves[i].curve, p), curves[i].form, p);
+    put_key("rsa", keys->rsa.key, NULL, p);
+    put_key("rsa-768", fixture_key_make(768, NULL, p), NULL, p);
+    put_key("ed25519", scep_EVP_PKEY(p, EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")), NULL, p);
+    for (int i = 0; i < COUNT(certs); i++) {
+        FIXTURE_MUST(!scep_cert_der(&der, certs[i], p));
+        put_seed("spki", apr_psprintf(p, "certificate-%d", i), der, p);
+    }
 }

@@ -335,6 +335,7 @@ int main(int argc, char **argv)
     make_odd(p);
     copy_vectors(p);
     make_csr_seeds(p);
+    make_key_seeds(p);
     make_text_seeds(p);
     fuzz_end(p);
     return EXIT_SUCCESS;

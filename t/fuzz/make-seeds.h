@@ -15,6 +15,9 @@ scep_bytes issuer_and_serial(const X509 *cert, const char *hex, apr_pool_t *p);
 void make_reference_seeds(apr_pool_t *p);
 void make_csr_seeds(apr_pool_t *p);
 
+/** Public keys, and the certificates that they are in. */
+void make_key_seeds(apr_pool_t *p);
+
 /** Query strings, frames, texts of ca.conf and registry exports. */
 void make_text_seeds(apr_pool_t *p);
 

@@ -13,6 +13,7 @@ my %room = (
     message   => [qw(lib/message*.c lib/algorithm*.c lib/ber.c)],
     certrep   => [qw(lib/certrep*.c lib/certs*.c)],
     csr       => [qw(lib/csr.c)],
+    spki      => [qw(lib/spki.c lib/cert.c lib/asn1.c)],
     query     => [qw(lib/query.c)],
     wire      => [qw(lib/wire.c)],
     conf      => [qw(ca/conf*.c)],

@@ -8,7 +8,7 @@ my $top = $ENV{srcdir} // '.';
 
 my %lib = (
     0 => [qw(err own bytes ber clock)],
-    1 => [qw(message certrep caps csr oid algorithm legacy certs query limit proof
+    1 => [qw(asn1 cert cms spki message certrep caps csr oid algorithm legacy certs query limit proof
         reference)],
     2 => [qw(key ra registry settings)],
     3 => [qw(wire ca_client scep)],

@@ -75,6 +75,18 @@ static const char *usage_text(uint32_t usage, apr_pool_t *p)
                        usage & KU_CRL_SIGN ? ",cRLSign" : "", NULL);
 }
 
+bool fixture_is(const scep_cert *view, const X509 *cert)
+{
+    unsigned char *der = NULL;
+    int len = i2d_X509(cert, &der);
+    bool same;
+
+    FIXTURE_MUST(len > 0);
+    same = scep_bytes_equal(view->der, (scep_bytes){ der, (size_t)len });
+    OPENSSL_free(der);
+    return same;
+}
+
 void fixture_resign(X509 *cert, EVP_PKEY *issuer_key)
 {
     FIXTURE_MUST(X509_sign(cert, issuer_key, EVP_sha256()) > 0);

@@ -32,6 +32,9 @@ void fixture_set_name(X509_NAME *name, const char *text);
 X509 *fixture_cert(const char *cn, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key, bool is_ca,
                    uint32_t usage, apr_pool_t *p);
 
+/** Is the view that very certificate? */
+bool fixture_is(const scep_cert *view, const X509 *cert);
+
 /** Sign a certificate again whose members the test has changed. */
 void fixture_resign(X509 *cert, EVP_PKEY *issuer_key);
 

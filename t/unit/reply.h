@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const scep_accept default_accept = { .minimum_hash_bits = 160 };
-static const scep_bytes no_challenge = { NULL, 0 };
+static const scep_bytes no_challenge = { NULL, 0 }, no_leaf = { NULL, 0 };
 
 typedef struct variant {
     const char *name;

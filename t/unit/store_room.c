@@ -217,7 +217,7 @@ bool room_has(const char *serial)
 transaction *room_request(const char *endpoint, const char *id, char key, char csr)
 {
     unsigned char key_hash[32];
-    scep_csr facts = { .req = NULL };
+    scep_csr facts = { .subject = NULL };
     transaction *t;
 
     memset(key_hash, key, sizeof(key_hash));

@@ -9,7 +9,7 @@ static scep_bytes make_success(const scep_message *m)
     scep_bytes der = { 0 };
 
     FIXTURE_MUST(sk_X509_push(certs, fixture_ca_get()->root));
-    assert_ok(scep_certrep_success(&der, m, certs, no_challenge, signer(), p));
+    assert_ok(scep_certrep_success(&der, m, no_leaf, certs, no_challenge, signer(), p));
     return der;
 }
 
@@ -114,7 +114,7 @@ START_TEST(an_elliptic_ra_signs_replies)
 
     ra.cert = fixture_cert("ec", ra.key, ca->root, ca->root_key, false, KU_DIGITAL_SIGNATURE, p);
     FIXTURE_MUST(sk_X509_push(certs, leaf(sent)));
-    assert_ok(scep_certrep_success(&der, accepted(sent), certs, no_challenge, &ra, p));
+    assert_ok(scep_certrep_success(&der, accepted(sent), no_leaf, certs, no_challenge, &ra, p));
     assert_reply(open_reply(der, sent), sent, "0", &ra);
 }
 END_TEST

@@ -35,7 +35,8 @@ START_TEST(R_089_R_090_R_091_Q_40_Q_50_Q_52_success_is_for_the_signer_in_its_own
     fixture_reply *reply;
 
     FIXTURE_MUST(sk_X509_push(certs, cert));
-    assert_ok(scep_certrep_success(&der, accepted(sent), certs, no_challenge, signer(), p));
+    assert_ok(
+        scep_certrep_success(&der, accepted(sent), no_leaf, certs, no_challenge, signer(), p));
     reply = open_reply(der, sent);
     assert_reply(reply, sent, "0", signer());
     ck_assert_ptr_null(reply->fail_info);
@@ -65,7 +66,8 @@ START_TEST(D_04_Q_41_Q_42_the_leaf_comes_first_whatever_its_size)
 
     ck_assert((i2d_X509(cert, NULL) > i2d_X509(ca->root, NULL)) == (_i == 1));
     FIXTURE_MUST(sk_X509_push(certs, cert) && sk_X509_push(certs, ca->root));
-    assert_ok(scep_certrep_success(&der, accepted(sent), certs, no_challenge, signer(), p));
+    assert_ok(
+        scep_certrep_success(&der, accepted(sent), no_leaf, certs, no_challenge, signer(), p));
     reply = open_reply(der, sent);
     ck_assert_int_eq(sk_X509_num(reply->certs), 2);
     ck_assert_int_eq(X509_cmp(sk_X509_value(reply->certs, 0), cert), 0);
@@ -81,7 +83,7 @@ static scep_bytes a_success(const scep_message *m)
     scep_bytes der = { 0 };
 
     FIXTURE_MUST(sk_X509_push(certs, fixture_ca_get()->root));
-    assert_ok(scep_certrep_success(&der, m, certs, no_challenge, signer(), p));
+    assert_ok(scep_certrep_success(&der, m, no_leaf, certs, no_challenge, signer(), p));
     return der;
 }
 
@@ -160,7 +162,7 @@ START_TEST(R_092_Q_60_an_elliptic_signer_is_answered_by_its_challenge)
 
     row = passwords[_i].name;
     FIXTURE_MUST(sk_X509_push(certs, cert) && plain);
-    assert_ok(scep_certrep_success(&der, accepted(sent), certs, challenge, signer(), p));
+    assert_ok(scep_certrep_success(&der, accepted(sent), no_leaf, certs, challenge, signer(), p));
     assert_reply(fixture_open(der, NULL, NULL, &why, p), sent, "0", signer());
     cms = envelope_of(der);
     ck_assert_int_eq(
@@ -187,8 +189,8 @@ START_TEST(R_092_Q_60_without_a_challenge_an_elliptic_signer_is_told_badalg)
     scep_bytes der = { 0 };
 
     FIXTURE_MUST(sk_X509_push(certs, leaf(sent)));
-    assert_code(SCEP_BAD_ALG,
-                scep_certrep_success(&der, accepted(sent), certs, no_challenge, signer(), p));
+    assert_code(SCEP_BAD_ALG, scep_certrep_success(&der, accepted(sent), no_leaf, certs,
+                                                   no_challenge, signer(), p));
     assert_code(SCEP_BAD_ALG,
                 scep_certrep_crl(&der, accepted(sent), a_crl(), no_challenge, signer(), p));
     ck_assert_ptr_null(der.data);
@@ -205,8 +207,8 @@ START_TEST(R_090_an_rsa_signer_is_answered_by_its_key_even_with_a_challenge)
     scep_bytes der;
 
     FIXTURE_MUST(sk_X509_push(certs, leaf(sent)));
-    assert_ok(
-        scep_certrep_success(&der, accepted(sent), certs, scep_bytes_of("secret"), signer(), p));
+    assert_ok(scep_certrep_success(&der, accepted(sent), no_leaf, certs, scep_bytes_of("secret"),
+                                   signer(), p));
     ck_assert_int_eq(sk_X509_num(open_reply(der, sent)->certs), 1);
 }
 END_TEST
@@ -312,7 +314,7 @@ START_TEST(R_092_Q_60_a_challenge_serves_an_elliptic_signer_with_des_too)
 
     FIXTURE_MUST(sk_X509_push(certs, leaf(sent)) && plain);
     assert_ok(scep_message_open(&m, sent->der, &legacy, p));
-    assert_ok(scep_certrep_success(&der, m, certs, scep_bytes_of("secret"), signer(), p));
+    assert_ok(scep_certrep_success(&der, m, no_leaf, certs, scep_bytes_of("secret"), signer(), p));
     cms = envelope_of(der);
     ck_assert_int_eq(CMS_decrypt_set1_password(cms, (unsigned char *)"secret", 6), 1);
     ck_assert_int_eq(CMS_decrypt(cms, NULL, NULL, NULL, plain, CMS_BINARY), 1);

@@ -41,10 +41,13 @@ static issue_ca fixture_issuer(void)
 static X509 *issue(const conf_template *template, const fixture_request *r)
 {
     issue_ca ca = fixture_issuer();
-    X509 *cert;
+    X509 *cert, *read;
+    scep_bytes der;
 
     assert_ok(issue_certificate(&cert, &ca, template, csr_of(r), p));
-    return cert;
+    assert_ok(scep_cert_der(&der, cert, p));
+    assert_ok(scep_cert_read(&read, der, p)); /* as whoever gets it */
+    return read;
 }
 
 /* An extension as OpenSSL prints it; NULL: it is not there. */

@@ -373,9 +373,12 @@ static const scep_err *submit_other_key(connector_answer *out, connector *self,
                                         const conf_template *template, const scep_csr *csr,
                                         apr_pool_t *pool)
 {
+    X509_PUBKEY *key = NULL;
     scep_csr other = *csr;
 
     other.key = fixture_key(2);
+    FIXTURE_MUST(X509_PUBKEY_set(&key, other.key) && !scep_spki_of(&other.spki, key, pool));
+    X509_PUBKEY_free(key);
     return real_submit(out, self, template, &other, pool);
 }
 

@@ -285,6 +285,7 @@ static policy_verdict judge_row(const judged *j)
     scep_csr csr = { 0 };
     scep_bytes der;
     const unsigned char *at;
+    X509_REQ *req;
 
     row = j->name;
     r.csr_digest = j->digest ? j->digest() : NULL;
@@ -293,13 +294,15 @@ static policy_verdict judge_row(const judged *j)
     der = fixture_csr(&r, p);
     at = der.data;
     /* Read here and not by scep_csr_read(), which refuses some of these before policy sees them. */
-    csr.req = scep_X509_REQ(p, d2i_X509_REQ(NULL, &at, (long)der.len));
-    ck_assert_ptr_nonnull(csr.req);
-    csr.key = X509_REQ_get0_pubkey(csr.req);
-    csr.extensions = scep_X509_EXTENSIONS(p, X509_REQ_get_extensions(csr.req));
+    req = scep_X509_REQ(p, d2i_X509_REQ(NULL, &at, (long)der.len));
+    ck_assert_ptr_nonnull(req);
+    csr.key = X509_REQ_get0_pubkey(req);
+    csr.extensions = scep_X509_EXTENSIONS(p, X509_REQ_get_extensions(req));
     csr.challenge = scep_bytes_of(r.challenge);
     if (j->spoil)
-        j->spoil(csr.req);
+        j->spoil(req);
+    csr.subject = X509_REQ_get_subject_name(req);
+    X509_REQ_get0_signature(req, NULL, &csr.signature);
     template.allow_sid = j->sid;
     template.subject_required = j->subject;
     template.minimum_rsa_bits = j->rsa_bits ? j->rsa_bits : 2048;

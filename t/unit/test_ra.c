@@ -40,6 +40,11 @@ static void elliptic_signing_key(scep_ra *ra)
     ra->sign = pair(odd_p256(p), KU_DIGITAL_SIGNATURE);
 }
 
+static void edwards_signing_key(scep_ra *ra)
+{
+    ra->sign = pair(odd_ed25519(p), KU_DIGITAL_SIGNATURE);
+}
+
 static void other_signing_key(scep_ra *ra)
 {
     ra->sign.key = fixture_key(1);
@@ -108,6 +113,7 @@ static const struct {
     { "two certificates", two_certificates, SCEP_OK },
     { "one certificate for both", one_certificate_for_both, SCEP_OK },
     { "an elliptic signing key", elliptic_signing_key, SCEP_OK },
+    { "a signing key that no SCEP client verifies", edwards_signing_key, SCEP_CONFIG },
     { "another signing key", other_signing_key, SCEP_CONFIG },
     { "another decryption key", other_decryption_key, SCEP_CONFIG },
     { "the certificates swapped", swapped, SCEP_CONFIG },

@@ -178,7 +178,7 @@ START_TEST(S_21_of_a_transaction_id_the_store_keeps_a_hash)
     static const char odd[] = "../../x\0'; DROP TABLE scep_meta; --";
     char *long_one = apr_pcalloc(room_pool, 200000);
     unsigned char key[32] = { 'k' };
-    scep_csr csr = { .req = NULL };
+    scep_csr csr = { .subject = NULL };
     transaction *t;
 
     memset(long_one, 'x', 200000);

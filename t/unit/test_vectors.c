@@ -128,12 +128,12 @@ static void is_read(const recorded *r, const scep_accept *accept)
     ck_assert_int_eq(m->message_type, SCEP_PKCS_REQ);
     assert_bytes(m->transaction_id, scep_bytes_of(r->transaction_id));
     ck_assert_uint_eq(m->sender_nonce.len, 16);
-    ck_assert(m->self_signed);
+    ck_assert(scep_message_is_self_signed(m));
     ck_assert_int_eq(EVP_MD_get_type(m->digest), r->digest_nid);
     ck_assert_int_eq(EVP_CIPHER_get_nid(m->cipher), r->cipher_nid);
     assert_ok(scep_ra_decrypt(&plain, &vector_ra, m, p));
     assert_ok(scep_csr_read(&csr, plain, p));
-    ck_assert_str_eq(scep_name_line(X509_REQ_get_subject_name(csr->req), p), r->subject);
+    ck_assert_str_eq(scep_name_line(csr->subject, p), r->subject);
     assert_bytes(csr->challenge, scep_bytes_of(r->challenge));
     ck_assert_int_eq(EVP_PKEY_eq(csr->key, m->signer_key), 1);
 }
@@ -210,8 +210,8 @@ static void assert_same(const reading *was, const reading *is, size_t at)
                       was->message->message_type == is->message->message_type &&
                       EVP_PKEY_eq(was->message->signer_key, is->message->signer_key) == 1,
                   "%s: byte %lu changed and another request was read", row, (unsigned long)at);
-    ck_assert_msg(!is->message->self_signed ||
-                      X509_cmp(was->message->signer, is->message->signer) == 0,
+    ck_assert_msg(!scep_message_is_self_signed(is->message) ||
+                      scep_bytes_equal(was->message->signer->der, is->message->signer->der),
                   "%s: byte %lu changed the signer's certificate and it still counts as "
                   "self-signed",
                   row, (unsigned long)at);
@@ -278,14 +278,7 @@ START_TEST(S_10_R_082_a_captured_envelope_signed_by_another_key_does_not_match_i
     fixture_request r = { .plain = true };
 
     assert_ok(read_whole(&was, der, &default_accept, p));
-    {
-        unsigned char *envelope = NULL;
-        int len = i2d_CMS_ContentInfo(was.message->envelope, &envelope);
-
-        FIXTURE_MUST(len > 0);
-        r.message_data = scep_bytes_dup(p, (scep_bytes){ envelope, (size_t)len });
-        OPENSSL_free(envelope);
-    }
+    r.message_data = was.message->content;
     assert_ok(read_whole(&is, fixture_build(&r, p)->der, &default_accept, p));
     assert_bytes(was.csr->der, is.csr->der);
     ck_assert_int_ne(EVP_PKEY_eq(is.csr->key, is.message->signer_key), 1);

@@ -1,0 +1,66 @@
+/* Structures read and written by OpenSSL's ASN.1 templates. */
+#include "asn1.h"
+
+#include <limits.h>
+#include <openssl/err.h>
+
+typedef struct owned {
+    const ASN1_ITEM *item;
+    ASN1_VALUE *value;
+} owned;
+
+static apr_status_t drop(void *data)
+{
+    owned *o = data;
+
+    ASN1_item_free(o->value, o->item);
+    return APR_SUCCESS;
+}
+
+static void *own(const ASN1_ITEM *item, ASN1_VALUE *value, apr_pool_t *p)
+{
+    owned *o = apr_palloc(p, sizeof(*o));
+
+    *o = (owned){ item, value };
+    apr_pool_cleanup_register(p, o, drop, apr_pool_cleanup_null);
+    return value;
+}
+
+void *scep_asn1_read(const ASN1_ITEM *item, scep_bytes ber, apr_pool_t *p)
+{
+    const unsigned char *at = ber.data;
+    ASN1_VALUE *value = NULL;
+
+    if (ber.len && ber.len <= INT_MAX)
+        value = ASN1_item_d2i(NULL, &at, (long)ber.len, item);
+    if (!value)
+        return NULL;
+    (void)own(item, value, p);
+    return at == ber.data + ber.len ? value : NULL;
+}
+
+void *scep_asn1_new(const ASN1_ITEM *item, apr_pool_t *p)
+{
+    ASN1_VALUE *value = ASN1_item_new(item);
+
+    return value ? own(item, value, p) : NULL;
+}
+
+const scep_err *scep_asn1_write(scep_bytes *out, const ASN1_ITEM *item, const void *value,
+                                apr_pool_t *p)
+{
+    int len = ASN1_item_i2d(value, NULL, item);
+    unsigned char *der = len > 0 ? apr_palloc(p, (size_t)len) : NULL, *to = der;
+
+    if (len <= 0 || ASN1_item_i2d(value, &to, item) != len)
+        return scep_fail(p, INTERNAL, "a structure cannot be encoded");
+    *out = (scep_bytes){ der, (size_t)len };
+    return NULL;
+}
+
+scep_bytes scep_asn1_bytes(const ASN1_STRING *string)
+{
+    if (!string)
+        return (scep_bytes){ NULL, 0 };
+    return (scep_bytes){ ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string) };
+}
