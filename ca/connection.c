@@ -35,24 +35,27 @@ void connection_close(connection *c)
 }
 
 /* c->length is what counts in *held, so it stays 0 where the body is refused. */
-static const scep_err *read_header(connection *c, size_t *held, size_t most)
+static const scep_err *read_header(connection *c, atomic_size_t *held, size_t most)
 {
-    size_t length;
+    size_t length, before;
 
     SCEP_TRY(scep_wire_header((scep_bytes){ c->header, c->have }, &c->verb, &length, c->pool));
     if (!c->welcomed && length > GREETING_MOST)
         return scep_fail(c->pool, INTERNAL, "%lu bytes announced before the greeting",
                          (unsigned long)length);
-    if (length > most || *held > most - length)
+    before = atomic_fetch_add(held, length);
+    if (length > most || before > most - length) {
+        atomic_fetch_sub(held, length);
         return scep_fail(c->pool, UNAVAILABLE, "%lu bytes of requests are held already",
-                         (unsigned long)*held);
+                         (unsigned long)before);
+    }
     c->length = length;
-    *held += length;
     c->body = scep_secret(c->pool, length);
     return NULL;
 }
 
-const scep_err *connection_read(connection_step *step, connection *c, size_t *held, size_t most)
+const scep_err *connection_read(connection_step *step, connection *c, atomic_size_t *held,
+                                size_t most)
 {
     *step = CONNECTION_WAITS;
     for (;;) {
@@ -83,10 +86,10 @@ const scep_err *connection_read(connection_step *step, connection *c, size_t *he
     }
 }
 
-void connection_next(connection *c, size_t *held)
+void connection_next(connection *c, atomic_size_t *held)
 {
     if (c->have >= SCEP_WIRE_HEADER)
-        *held -= c->length;
+        atomic_fetch_sub(held, c->length);
     c->have = 0;
     c->length = 0;
     c->verb = 0;

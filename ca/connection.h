@@ -1,11 +1,15 @@
 /*
  * A worker's connection: reads one frame at a time without waiting, and knows what the worker may
- * ask. The server's thread owns it, except while a hand runs its call.
+ * ask. The server's thread owns it, except while a hand runs its call or waits for its next one.
  */
 #ifndef CA_CONNECTION_H
 #define CA_CONNECTION_H
 
 #include "office.h"
+
+#include <stdatomic.h>
+
+#define CONNECTION_HELD_MOST ((size_t)64 << 20) /* bytes of requests in memory at one time */
 
 /* A whole frame, decoded. Lives in the connection's pool until it is answered. */
 typedef struct call {
@@ -33,9 +37,10 @@ typedef struct connection {
     unsigned char *body;
     size_t length;
     bool welcomed, may_mint;
-    bool running;     /* a hand has it */
-    bool broken;      /* the answer could not be written */
-    apr_time_t since; /* accepted, first byte of a frame, or last answer */
+    bool running;      /* a hand has it */
+    bool broken;       /* the answer could not be written */
+    const char *fault; /* what the worker did wrong while a hand had it; NULL: nothing */
+    apr_time_t since;  /* accepted, first byte of a frame, or last answer */
     call call;
     struct connection *previous, *next; /* the server's list, longest idle first */
     struct connection *queued;          /* the hands' lists */
@@ -53,16 +58,17 @@ void connection_close(connection *c);
 
 /**
  * Read what is there, at most one frame.
- * @param held bytes of all bodies being held; grows by this body's, unless it is refused
+ * @param held bytes of all bodies being held, by all threads; grows by this body's, unless it is
+ *        refused
  * @param most the most that @a held may become
  * @return NULL and *step; INTERNAL: the worker breaks the rules; UNAVAILABLE: too much is held.
  *         After an error the connection is of no use
  */
-SCEP_MUST const scep_err *connection_read(connection_step *step, connection *c, size_t *held,
+SCEP_MUST const scep_err *connection_read(connection_step *step, connection *c, atomic_size_t *held,
                                           size_t most);
 
 /** The frame was answered: forget it. @param held shrinks by its body */
-void connection_next(connection *c, size_t *held);
+void connection_next(connection *c, atomic_size_t *held);
 
 /**
  * Check a HELLO against the secrets, in constant time.

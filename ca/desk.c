@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HELD_MOST ((size_t)64 << 20)     /* bytes of requests in memory at one time */
 #define FRAME_TIME apr_time_from_sec(10) /* for a greeting, and for each frame's last byte */
 #define COMPLAIN_EVERY apr_time_from_sec(10)
 
@@ -156,7 +155,7 @@ static void read_from(desk *d, connection *c)
     connection_step step = CONNECTION_FRAME;
 
     while (step == CONNECTION_FRAME) {
-        const scep_err *err = connection_read(&step, c, &d->held, HELD_MOST);
+        const scep_err *err = connection_read(&step, c, &d->held, CONNECTION_HELD_MOST);
 
         if (err) {
             complain_and_drop(d, c, err->detail);
@@ -215,13 +214,16 @@ void desk_take_back(desk *d)
     for (connection *c = hands_done(d->hands); c; c = next) {
         next = c->queued;
         c->running = false;
-        connection_next(c, &d->held);
         list_remove(d, c);
         list_append(d, c);
-        if (c->broken || desk_watch(d, c->fd, c, c->pool))
+        if (c->fault)
+            desk_complain(d, c->fault);
+        if (c->fault || c->broken || desk_watch(d, c->fd, c, c->pool))
             drop(d, c);
         else if (d->leaving)
             close_gently(d, c);
+        else if (c->have)
+            read_from(d, c); /* what a hand began to read, or had no place for */
     }
 }
 
@@ -256,6 +258,7 @@ void desk_leave(desk *d)
     connection *next;
 
     d->leaving = true;
+    hands_leave(d->hands);
     for (connection *c = d->first; c; c = next) {
         next = c->next;
         if (!c->running)

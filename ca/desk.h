@@ -16,7 +16,7 @@ typedef struct desk {
     connection *first, *last; /* all, longest idle first */
     int count;
     connection *dead;      /* closed at the end of a round: later events may still name them */
-    size_t held;           /* bytes of all bodies */
+    atomic_size_t held;    /* bytes of all bodies; of the hands, too */
     bool leaving;          /* nobody is kept waiting for a next call */
     apr_time_t complained; /* when a worker was last complained of */
     int unsaid;            /* complaints since */

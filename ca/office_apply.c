@@ -261,13 +261,15 @@ static const char *subject_of(const application *a)
 }
 
 /* Of the certificate that leaves, which is not the one that was made where another came first. */
-static const char *serial_of(const scep_wire_verdict *verdict, apr_pool_t *p)
+static const char *serial_of(const application *a, const scep_wire_verdict *verdict)
 {
-    X509 *cert;
+    X509 *cert = a->cert;
 
-    if (verdict->status != SCEP_STATUS_ISSUED || scep_cert_read(&cert, verdict->certificate, p))
+    if (verdict->status != SCEP_STATUS_ISSUED)
         return "-";
-    return scep_cert_serial(cert, p);
+    if ((!cert || a->repeated) && scep_cert_read(&cert, verdict->certificate, a->p))
+        return "-";
+    return scep_cert_serial(cert, a->p);
 }
 
 /* With serial number and transactionID, so that a lost answer can be reconciled: RFC 8894 7.4. */
@@ -284,7 +286,7 @@ static void audit(const application *a, const scep_wire_verdict *verdict)
              a->repeated && !failed ? "repeated" : words[verdict->status],
              failed ? scep_code_describe((int)verdict->code)->name : "OK",
              scep_printable(a->p, scep_bytes_of(verdict->detail), 300), subject_of(a),
-             serial_of(verdict, a->p), a->template ? a->template->name : "-",
+             serial_of(a, verdict), a->template ? a->template->name : "-",
              scep_printable(a->p, scep_bytes_of(a->peer), 64),
              apr_time_as_msec(apr_time_now() - a->begin));
 }

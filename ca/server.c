@@ -244,7 +244,7 @@ const scep_err *server_run(office *o, const server_options *options, apr_pool_t 
         return scep_fail(p, INTERNAL, "cannot block SIGTERM");
     err = open_descriptors(&s, &term);
     if (!err)
-        err = hands_start(&s.desk.hands, o, options->in_flight, s.wake, p);
+        err = hands_start(&s.desk.hands, o, options, &s.desk.held, s.wake, p);
     if (err) {
         close_descriptors(&s);
         return err;

@@ -2,9 +2,9 @@
  * All that must survive: the only SQL of the project, on apr_dbd, in words that SQLite and
  * PostgreSQL both take.
  *
- * One writer thread owns one connection. Callers hand it jobs and wait; it takes all that wait,
- * BEGINs, runs each in a SAVEPOINT of its own, COMMITs and wakes them: a job that returned NULL is
- * durable when store_run() returns. Reasons, measured: docs/architecture.md, "State".
+ * One connection. Of the callers that wait at one time, the first one leads: it takes all their
+ * jobs, BEGINs, runs them, COMMITs and wakes the others: a job that returned NULL is durable when
+ * store_run() returns. Reasons, measured: docs/architecture.md, "State".
  *
  * Outcomes come from affected-row counts, never from error codes. Binary is base64 text, time is
  * seconds since 1970.
@@ -22,24 +22,25 @@ typedef struct store store;
 typedef struct store_tx store_tx;
 
 /**
- * Open the database, create or upgrade its schema, start the writer.
+ * Open the database, create or upgrade its schema.
  * @param where "sqlite3:/path" or "pgsql:conninfo"
  * @return NULL, or CONFIG (unknown driver, driver not installed, cannot open, schema of a newer
  *         version)
  */
 SCEP_MUST const scep_err *store_open(store **out, const char *where, apr_pool_t *p);
 
-/** Run what is queued, stop the writer and close. Also done when the pool ends. A second time does
+/** Wait until what is queued has run, and close. Also done when the pool ends. A second time does
  *  nothing. */
 void store_close(store *s);
 
 /**
  * A job. Works in @a baton and the pool of the caller, who waits meanwhile; so it may use both.
- * An error rolls its savepoint back and is returned by store_run().
+ * It runs on the thread of any caller. With an error nothing of it happens, and store_run() returns
+ * that.
  *
- * It may be run twice: where the database fails, the handle is opened anew and every job of the
- * group is run once more. So a job sets its results from what it reads, and nothing outside the
- * database is changed in it. Rarely the first commit has happened although its answer was lost
+ * It may be run twice or three times: where another job of its group has an error, and where the
+ * database fails, the handle is opened anew and every job of the group is run once more. So a job
+ * sets its results from what it reads, and nothing outside the database is changed in it. Rarely the first commit has happened although its answer was lost
  * (PostgreSQL only); then the second run meets its own rows: "there already" is therefore looked
  * at before "used up". It must not call store_run() or store_close().
  */

@@ -14,9 +14,14 @@
 
 /* All nodes of one database take this lock for a group; its number is "scep". Not a level above,
  * which would look at the state before the lock was granted. */
-#define PGSQL_BEGIN                        \
-    "BEGIN ISOLATION LEVEL READ COMMITTED" \
-    "; SELECT pg_advisory_xact_lock(1935893872)"
+#define PGSQL_BEGIN                              \
+    "BEGIN ISOLATION LEVEL READ COMMITTED"       \
+    "; SELECT pg_advisory_xact_lock(1935893872)" \
+    "; SAVEPOINT scep_group"
+
+/* A transaction that is gone is answered by PostgreSQL's COMMIT with success, and rolled back;
+ * RELEASE fails then. SQLite's COMMIT fails by itself. */
+#define PGSQL_COMMIT "RELEASE SAVEPOINT scep_group; COMMIT"
 
 void store_conn_fault(store_conn *c, int code, apr_pool_t *scratch)
 {
@@ -175,6 +180,7 @@ static const scep_err *open_handle(store_conn *c, const char *where, apr_pool_t 
      * that wants to write later can only be refused. PostgreSQL locks rows, and the groups of two
      * nodes have theirs in different order: each would wait for the other. */
     c->begin = sqlite ? "BEGIN IMMEDIATE" : PGSQL_BEGIN;
+    c->commit = sqlite ? "COMMIT" : PGSQL_COMMIT;
     status = apr_dbd_open_ex(c->driver, c->pool, colon + 1, &c->handle, &why);
     if (status) {
         c->handle = NULL;

@@ -1,6 +1,6 @@
 /*
  * Inside the store: the connection, shared by the words (store.c, store_queue.c), the handle
- * (store_conn.c), its schema (store_schema.c) and the writer (store_writer.c). Nobody else includes
+ * (store_conn.c), its schema (store_schema.c) and the groups of jobs (store_writer.c). Nobody else includes
  * this, except the store's own test.
  */
 #ifndef CA_STORE_INT_H
@@ -211,14 +211,14 @@ typedef enum store_statement {
 
 /*
  * One handle. The first failure of the driver sticks: everything after it fails too, without
- * asking the database, and the writer throws the handle away.
+ * asking the database, and the handle is thrown away.
  */
 typedef struct store_conn {
     apr_pool_t *pool; /* lives and dies with the handle; queries never allocate from it */
     const apr_dbd_driver_t *driver;
     apr_dbd_t *handle;
     apr_dbd_prepared_t *statement[STORE_STATEMENT_COUNT];
-    const char *begin; /* the words that open a transaction */
+    const char *begin, *commit; /* the words that open a transaction and end it */
     bool broken;
     char why[256]; /* where broken: one printable line */
 } store_conn;

@@ -129,7 +129,7 @@ static const scep_err *create(store_conn *c, apr_pool_t *p)
                                         STORE_SCHEMA);
 
     if (store_conn_exec(c, c->begin, p) && make(c, p) && store_conn_exec(c, remember, p) &&
-        store_conn_exec(c, "COMMIT", p))
+        store_conn_exec(c, c->commit, p))
         return NULL;
     return scep_fail(p, CONFIG, "the schema cannot be created: %s", c->why);
 }
@@ -162,7 +162,7 @@ static bool upgrade_in_transaction(store_conn *c, apr_pool_t *p)
 static const scep_err *upgrade(store_conn *c, const char *from, apr_pool_t *p)
 {
     if (store_conn_exec(c, c->begin, p) && upgrade_in_transaction(c, p) &&
-        store_conn_exec(c, "COMMIT", p))
+        store_conn_exec(c, c->commit, p))
         return NULL;
     return scep_fail(p, CONFIG,
                      "the schema cannot be upgraded from version %s, it is as it was: %s", from,

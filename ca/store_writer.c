@@ -1,6 +1,8 @@
 /*
- * The writer: one thread that owns the only connection, takes all jobs that wait and commits them
- * as one group.
+ * The one connection and who writes on it: of the callers that wait, the first one leads. It takes
+ * all jobs that wait, commits them as one group, names the first of those that came meanwhile as
+ * the next to lead, and wakes each caller once. No thread of its own: where nobody else is at the
+ * store, a job runs without a hand-off.
  */
 #include "store_int.h"
 #include "log.h"
@@ -8,8 +10,8 @@
 #include <apr_strings.h>
 #include <apr_thread_cond.h>
 #include <apr_thread_mutex.h>
-#include <apr_thread_proc.h>
-#include <signal.h>
+#include <errno.h>
+#include <semaphore.h>
 
 #define PAUSE apr_time_from_msec(50)
 
@@ -19,7 +21,8 @@ typedef struct job {
     void *baton;
     apr_pool_t *pool;
     const scep_err *err;
-    bool done;
+    sem_t turn; /* posted once, except for who leads at once: it is done, or its caller leads */
+    bool leads; /* set before that; read after it */
     struct job *next;
 } job;
 
@@ -27,7 +30,7 @@ struct store {
     const char *where;
     apr_interval_time_t patience;
 
-    /* the writer's alone */
+    /* of who leads */
     apr_pool_t *pool; /* parent of every connection's pool and of the group's */
     apr_pool_t *scratch;
     store_conn *conn; /* NULL: lost, to be opened anew */
@@ -35,10 +38,9 @@ struct store {
 
     /* under the mutex */
     apr_thread_mutex_t *mutex;
-    apr_thread_cond_t *work;    /* a job came, or closing */
-    apr_thread_cond_t *settled; /* a group is done */
+    apr_thread_cond_t *idle; /* nobody leads any more; waited for by who closes */
     job *first, **last;
-    apr_thread_t *thread; /* NULL: not running */
+    bool led; /* somebody leads, or was named to; false: nothing waits either */
     bool closing;
 };
 
@@ -71,11 +73,7 @@ static bool begin(store *s, apr_time_t deadline)
     }
 }
 
-/*
- * The last word before COMMIT is always a RELEASE: it fails where the transaction is gone, which
- * COMMIT does not (PostgreSQL answers it with success and rolls back).
- */
-static bool run_job(store *s, job *j)
+static bool run_apart(store *s, job *j)
 {
     store_tx tx = { s->conn, j->pool, s->scratch };
 
@@ -87,17 +85,51 @@ static bool run_job(store *s, job *j)
     return store_conn_exec(s->conn, "RELEASE SAVEPOINT scep_job", s->scratch);
 }
 
-/* @param most how many of the list. @return false: nothing of it happened, the handle is gone */
-static bool run_group(store *s, job *first, int most)
+/* @return how many of the jobs have an error of their own */
+static int run_together(store *s, job *first)
 {
-    bool done = true;
+    int objections = 0;
 
-    for (job *j = first; done && j && most; j = j->next, most--)
-        done = run_job(s, j);
-    done = done && store_conn_exec(s->conn, "COMMIT", s->scratch);
+    for (job *j = first; j && !s->conn->broken; j = j->next) {
+        store_tx tx = { s->conn, j->pool, s->scratch };
+
+        j->err = j->fn(&tx, j->baton);
+        objections += j->err != NULL;
+    }
+    return objections;
+}
+
+/* @return false: nothing of it happened, the handle is gone */
+static bool end(store *s, const char *word)
+{
+    bool done = store_conn_exec(s->conn, word, s->scratch);
+
     if (!done)
         drop_connection(s, s->conn->why);
     return done;
+}
+
+/*
+ * Jobs seldom have errors, and a savepoint for each of them costs as much as a short job: so they
+ * run without any, and where one has an error, the group is rolled back and run once more with
+ * savepoints. @return as end()
+ */
+static bool run_group(store *s, job *first)
+{
+    bool objected = run_together(s, first) > 0;
+    bool done = true;
+
+    if (!objected || s->conn->broken)
+        return end(s, s->conn->commit);
+    if (!end(s, "ROLLBACK"))
+        return false;
+    if (!first->next)
+        return true;
+    if (!begin(s, apr_time_now() + s->patience))
+        return false;
+    for (job *j = first; done && j; j = j->next)
+        done = run_apart(s, j);
+    return end(s, s->conn->commit);
 }
 
 static int give_up(store *s, job *j)
@@ -110,15 +142,19 @@ static int give_up(store *s, job *j)
 static int run_singly(store *s, job *first)
 {
     int failed = 0;
+    job *next;
 
-    for (job *j = first; j; j = j->next) {
+    for (job *j = first; j; j = next) {
+        next = j->next;
         if (!begin(s, apr_time_now() + s->patience)) {
             for (; j; j = j->next)
                 failed += give_up(s, j);
             break;
         }
-        if (!run_group(s, j, 1))
+        j->next = NULL; /* a group of one */
+        if (!run_group(s, j))
             failed += give_up(s, j);
+        j->next = next;
     }
     return failed;
 }
@@ -128,7 +164,7 @@ static void run_all(store *s, job *first)
     int failed = 0;
 
     if (begin(s, apr_time_now() + s->patience)) {
-        if (!run_group(s, first, -1)) {
+        if (!run_group(s, first)) {
             log_line(LOG_LEVEL_WARN,
                      "SCEP0280: the database failed (%s): it is opened anew and the calls are "
                      "run once more",
@@ -146,76 +182,111 @@ static void run_all(store *s, job *first)
     apr_pool_clear(s->scratch);
 }
 
-/* Signals belong to the thread that waits for them. */
-static void block_signals(void)
+static void give_turn(job *j)
 {
-    sigset_t all;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_BLOCK, &all, NULL);
+    /* fails only where more turns are given than an int counts, and each job gets one */
+    (void)sem_post(&j->turn);
 }
 
-static void *APR_THREAD_FUNC write_jobs(apr_thread_t *thread, void *data)
+static void await_turn(job *j)
 {
-    store *s = data;
+    while (sem_wait(&j->turn) != 0 && errno == EINTR)
+        continue;
+}
 
-    block_signals();
+/* All that waits. The first of them is the leader's own. */
+static job *take_group(store *s)
+{
+    job *first;
+
     apr_thread_mutex_lock(s->mutex);
-    for (;;) {
-        job *first = s->first;
+    first = s->first;
+    s->first = NULL;
+    s->last = &s->first;
+    apr_thread_mutex_unlock(s->mutex);
+    return first;
+}
 
-        if (first) {
-            s->first = NULL;
-            s->last = &s->first;
-            apr_thread_mutex_unlock(s->mutex);
-            run_all(s, first);
-            apr_thread_mutex_lock(s->mutex);
-            /* Under the mutex, as a job is gone as soon as its caller may look at it. */
-            for (job *j = first; j; j = j->next)
-                j->done = true;
-            apr_thread_cond_broadcast(s->settled);
-        } else if (s->closing) {
-            break;
-        } else {
-            apr_thread_cond_wait(s->work, s->mutex);
-        }
+/* Whoever came meanwhile and waits for longest leads next. */
+static void name_next(store *s)
+{
+    job *next;
+
+    apr_thread_mutex_lock(s->mutex);
+    next = s->first;
+    if (next)
+        next->leads = true;
+    s->led = next != NULL;
+    if (!next)
+        apr_thread_cond_broadcast(s->idle);
+    apr_thread_mutex_unlock(s->mutex);
+    if (next)
+        give_turn(next);
+}
+
+static void lead(store *s)
+{
+    job *own = take_group(s);
+    job *next;
+
+    run_all(s, own);
+    name_next(s);
+    for (job *j = own->next; j; j = next) {
+        next = j->next; /* a job is gone as soon as its caller may look at it */
+        give_turn(j);
+    }
+}
+
+/* @param first nobody leads, so the caller does at once; otherwise its turn comes
+ * @return false: the store is closed */
+static bool enqueue(store *s, job *j, bool *first)
+{
+    bool open;
+
+    apr_thread_mutex_lock(s->mutex);
+    open = !s->closing;
+    if (open) {
+        *s->last = j;
+        s->last = &j->next;
+        *first = !s->led;
+        s->led = true;
     }
     apr_thread_mutex_unlock(s->mutex);
-    return NULL;
+    return open;
 }
 
 const scep_err *store_run(store *s, store_job_fn fn, void *baton, apr_pool_t *p)
 {
     job j = { .fn = fn, .baton = baton, .pool = p };
+    bool first = false;
 
-    apr_thread_mutex_lock(s->mutex);
-    if (s->closing) {
-        apr_thread_mutex_unlock(s->mutex);
+    if (sem_init(&j.turn, 0, 0) != 0)
+        return scep_fail(p, UNAVAILABLE, "no semaphore");
+    if (!enqueue(s, &j, &first)) {
+        (void)sem_destroy(&j.turn);
         return scep_fail(p, UNAVAILABLE, "the store is closed");
     }
-    *s->last = &j;
-    s->last = &j.next;
-    apr_thread_cond_signal(s->work);
-    while (!j.done)
-        apr_thread_cond_wait(s->settled, s->mutex);
-    apr_thread_mutex_unlock(s->mutex);
+    /* who leads may write j.leads until the turn is given */
+    if (!first)
+        await_turn(&j);
+    if (first || j.leads)
+        lead(s);
+    (void)sem_destroy(&j.turn);
     return j.err;
 }
 
 void store_close(store *s)
 {
-    apr_thread_t *thread;
-    apr_status_t status;
+    bool first;
 
     apr_thread_mutex_lock(s->mutex);
-    thread = s->thread;
-    s->thread = NULL;
+    first = !s->closing;
     s->closing = true;
-    apr_thread_cond_signal(s->work);
+    while (s->led)
+        apr_thread_cond_wait(s->idle, s->mutex);
     apr_thread_mutex_unlock(s->mutex);
-    if (!thread)
+    if (!first)
         return;
-    (void)apr_thread_join(&status, thread);
     store_conn_close(s->conn);
     s->conn = NULL;
     apr_pool_destroy(s->pool);
@@ -227,13 +298,11 @@ static apr_status_t close_cleanup(void *data)
     return APR_SUCCESS;
 }
 
-static const scep_err *start(store *s, apr_pool_t *p)
+static const scep_err *make_locks(store *s, apr_pool_t *p)
 {
     if (apr_thread_mutex_create(&s->mutex, APR_THREAD_MUTEX_DEFAULT, p) ||
-        apr_thread_cond_create(&s->work, p) || apr_thread_cond_create(&s->settled, p))
+        apr_thread_cond_create(&s->idle, p))
         return scep_fail(p, CONFIG, "the store's locks cannot be made");
-    if (apr_thread_create(&s->thread, NULL, write_jobs, s, p))
-        return scep_fail(p, CONFIG, "the store's thread cannot be started");
     /* before subpools go: the callers' results may be in them */
     apr_pool_pre_cleanup_register(p, s, close_cleanup);
     return NULL;
@@ -247,7 +316,7 @@ const scep_err *store_open(store **out, const char *where, apr_pool_t *p)
     s->where = apr_pstrdup(p, where);
     s->patience = STORE_PATIENCE;
     s->last = &s->first;
-    /* A root of its own: the writer allocates from it while others use @a p. */
+    /* A root of its own: who leads allocates from it while others use @a p. */
     if (apr_dbd_init(p) || apr_pool_create(&s->pool, NULL))
         return scep_fail(p, CONFIG, "apr_dbd cannot be initialised");
     if (apr_pool_create(&s->scratch, s->pool))
@@ -255,7 +324,7 @@ const scep_err *store_open(store **out, const char *where, apr_pool_t *p)
     else
         err = store_conn_open(&s->conn, s->where, s->pool, p);
     if (!err)
-        err = start(s, p);
+        err = make_locks(s, p);
     if (err) {
         store_conn_close(s->conn);
         apr_pool_destroy(s->pool);

@@ -10,7 +10,7 @@
 
 static connection *worker; /* what the server holds */
 static int peer;           /* the worker's end */
-static size_t held;
+static atomic_size_t held;
 
 static void set_up(void)
 {

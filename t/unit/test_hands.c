@@ -21,6 +21,7 @@ static office_authority authority;
 static office_endpoint endpoints[4]; /* three have a policy module, the last one has none */
 static connection *all[MOST];
 static int theirs[MOST], count, wake;
+static atomic_size_t held;
 static hands *h;
 
 enum { PLAIN = 3 };
@@ -46,7 +47,10 @@ static void set_up(void)
 
 static void start(int in_flight)
 {
-    assert_ok(hands_start(&h, &o, in_flight, wake, p));
+    const server_options options = { .in_flight = in_flight, .timeout = apr_time_from_sec(60) };
+
+    held = 0;
+    assert_ok(hands_start(&h, &o, &options, &held, wake, p));
 }
 
 static void close_all(void)
@@ -184,12 +188,138 @@ START_TEST(a_small_httpd_loses_a_quarter_of_its_workers_to_a_module)
 }
 END_TEST
 
+/* ---- a hand keeps the connection that it has answered ---- */
+
+/* Half of the longest time that a hand waits for a next call. */
+#define AT_ONCE 500
+
+/* The worker @a i asks once more. */
+static void ask(int i)
+{
+    scep_wire_endpoint_name name = { "none" };
+    apr_time_t soon = apr_time_now() + apr_time_from_sec(10);
+
+    assert_ok(scep_wire_write(theirs[i], scep_wire_put_endpoint_name(SCEP_VERB_BUNDLE, &name, p),
+                              soon, p));
+}
+
+static void expect_answer(int i)
+{
+    apr_time_t soon = apr_time_now() + apr_time_from_sec(10);
+    scep_bytes body;
+    int verb;
+
+    assert_ok(scep_wire_read(theirs[i], &verb, &body, soon, p));
+    ck_assert_int_eq(verb, SCEP_VERB_REFUSED);
+}
+
+/* NULL: none at once. */
+static connection *given_back(void)
+{
+    struct pollfd pfd = { wake, POLLIN, 0 };
+    uint64_t n;
+
+    if (poll(&pfd, 1, AT_ONCE) != 1)
+        return NULL;
+    FIXTURE_MUST(read(wake, &n, sizeof(n)) == (ssize_t)sizeof(n));
+    return hands_done(h);
+}
+
+static void give_and_keep(void)
+{
+    ck_assert_ptr_null(give(PLAIN, SCEP_VERB_BUNDLE, false));
+    expect_answer(count - 1);
+    all[count - 1]->welcomed = true;
+}
+
+START_TEST(a_worker_that_asks_again_is_answered_by_the_same_hand)
+{
+    start(1000);
+    give_and_keep();
+    for (int n = 0; n < 3; n++) {
+        ask(0);
+        expect_answer(0);
+    }
+    ck_assert_ptr_null(hands_done(h));
+    ck_assert_int_eq(hands_busy(h), 1);
+    close_all();
+    ck_assert_int_eq(held, 0);
+}
+END_TEST
+
+START_TEST(where_no_other_hand_is_free_those_that_keep_connections_come)
+{
+    apr_time_t begun;
+
+    start(1000);
+    for (int i = 0; i < HANDS / 2; i++) {
+        give_and_keep();
+        /* a hand that has just answered keeps nothing while another call is queued */
+        (void)poll(NULL, 0, 5);
+    }
+    begun = apr_time_now();
+    ck_assert_int_eq(taken(PLAIN, HANDS / 2), HANDS / 2);
+    ck_assert_ptr_null(give(PLAIN, SCEP_VERB_BUNDLE, false));
+    expect_answer(count - 1);
+    ck_assert_int_lt(apr_time_now() - begun, apr_time_from_msec(AT_ONCE));
+    close_all();
+}
+END_TEST
+
+START_TEST(who_leaves_gives_back_what_is_kept_and_keeps_no_more)
+{
+    start(1000);
+    give_and_keep();
+    hands_leave(h);
+    ck_assert_ptr_eq(given_back(), all[0]);
+    ck_assert_int_eq((int)all[0]->have, 0);
+    ck_assert_ptr_null(all[0]->fault);
+    give_and_keep();
+    ck_assert_ptr_eq(given_back(), all[1]);
+    close_all();
+}
+END_TEST
+
+START_TEST(rubbish_on_a_kept_connection_is_its_workers_fault)
+{
+    static const char zeros[SCEP_WIRE_HEADER];
+
+    start(1000);
+    give_and_keep();
+    FIXTURE_MUST(send(theirs[0], zeros, sizeof(zeros), 0) == (ssize_t)sizeof(zeros));
+    ck_assert_ptr_eq(given_back(), all[0]);
+    ck_assert_str_eq(all[0]->fault, "not a frame of scep-ca's protocol");
+    close_all();
+}
+END_TEST
+
+START_TEST(a_call_above_the_limit_is_given_back_unanswered)
+{
+    start(1);
+    endpoints[PLAIN].authority = NULL; /* counted as a call to an endpoint that is not there */
+    give_and_keep();
+    /* a call is counted for a moment after it was answered */
+    for (int i = 0; i < 100 && give(PLAIN, SCEP_VERB_POLL, true); i++)
+        (void)poll(NULL, 0, 5);
+    ask(0);
+    ck_assert_ptr_eq(given_back(), all[0]);
+    ck_assert_int_gt((int)all[0]->have, SCEP_WIRE_HEADER);
+    ck_assert_str_eq(hands_give(h, all[0]), "too many calls at one time");
+    close_all();
+}
+END_TEST
+
 static void add_tests(TCase *cases)
 {
     tcase_add_checked_fixture(cases, set_up, NULL);
     tcase_add_test(cases, modules_that_hang_leave_half_of_the_hands_to_others);
     tcase_add_test(cases, what_asks_no_module_is_not_counted);
     tcase_add_test(cases, a_place_is_free_again_when_its_call_is_over);
+    tcase_add_test(cases, a_worker_that_asks_again_is_answered_by_the_same_hand);
+    tcase_add_test(cases, where_no_other_hand_is_free_those_that_keep_connections_come);
+    tcase_add_test(cases, who_leaves_gives_back_what_is_kept_and_keeps_no_more);
+    tcase_add_test(cases, rubbish_on_a_kept_connection_is_its_workers_fault);
+    tcase_add_test(cases, a_call_above_the_limit_is_given_back_unanswered);
     tcase_add_loop_test(cases, a_small_httpd_loses_a_quarter_of_its_workers_to_a_module, 0, 4);
 }
 
