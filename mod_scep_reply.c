@@ -146,15 +146,13 @@ static void note_verdict(const scep_exchange *x, const scep_wire_verdict *verdic
 {
     bool asked_for =
         x->message->message_type == SCEP_GET_CERT || x->message->message_type == SCEP_GET_CRL;
-    const scep_err *err;
-    X509 *cert;
+    scep_cert *cert;
 
     note(x, verdict->status == SCEP_STATUS_PENDING ? "pending" : asked_for ? "found" : "issued");
     if (verdict->status != SCEP_STATUS_ISSUED || !verdict->certificate.len)
         return;
-    err = scep_cert_read(&cert, verdict->certificate, x->r->pool);
-    if (!err)
-        apr_table_setn(x->r->notes, SCEP_NOTE_SERIAL, scep_cert_serial(cert, x->r->pool));
+    if (!scep_cert_look(&cert, verdict->certificate, x->r->pool))
+        apr_table_setn(x->r->notes, SCEP_NOTE_SERIAL, scep_serial_hex(cert->serial, x->r->pool));
 }
 
 /* What a client may read; NULL: nothing. */

@@ -188,12 +188,15 @@ const scep_err *scep_cert_read(X509 **out, scep_bytes der, apr_pool_t *p)
     return NULL;
 }
 
-char *scep_cert_serial(const X509 *cert, apr_pool_t *p)
+char *scep_serial_hex(const ASN1_INTEGER *serial, apr_pool_t *p)
 {
-    const ASN1_INTEGER *serial = X509_get0_serialNumber(cert);
-
     return scep_hex(
         p, (scep_bytes){ ASN1_STRING_get0_data(serial), (size_t)ASN1_STRING_length(serial) });
+}
+
+char *scep_cert_serial(const X509 *cert, apr_pool_t *p)
+{
+    return scep_serial_hex(X509_get0_serialNumber(cert), p);
 }
 
 char *scep_name_line(const X509_NAME *name, apr_pool_t *p)

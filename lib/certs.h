@@ -57,6 +57,7 @@ SCEP_API SCEP_MUST const scep_err *scep_cms_der(scep_bytes *out, const CMS_Conte
                                                 apr_pool_t *p);
 
 /** Upper-case hex of the serial number, without sign or leading zeros beyond whole bytes. */
+SCEP_API char *scep_serial_hex(const ASN1_INTEGER *serial, apr_pool_t *p);
 SCEP_API char *scep_cert_serial(const X509 *cert, apr_pool_t *p);
 
 /** The subject as one line in RFC 2253 order with UTF-8 escaped; safe to log. */
