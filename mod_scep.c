@@ -75,10 +75,11 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         return OK;
     if (!restart)
         return refuse_to_start(err, s, ptemp);
-    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, s,
-                 "SCEP0002: NDES-2 %s; httpd goes on without SCEP: correct the configuration and restart "
-                 "it gracefully",
-                 err->detail);
+    ap_log_error(
+        APLOG_MARK, APLOG_CRIT, 0, s,
+        "SCEP0002: NDES-2 %s; httpd goes on without SCEP: correct the configuration and restart "
+        "it gracefully",
+        err->detail);
     retire(s, pconf);
     return OK;
 }
@@ -105,6 +106,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 static int monitor(apr_pool_t *p, server_rec *s)
 {
     scep_ca_monitor(p, s);
+    scep_places_monitor(s);
     return DECLINED;
 }
 
@@ -221,6 +223,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_drop_privileges(drop_privileges, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_status(scep_places_child_status, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_monitor(monitor, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(serve, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(scep_status_page, NULL, NULL, APR_HOOK_MIDDLE);

@@ -23,6 +23,7 @@
  *   mod_scep_call.c        a worker's calls to it
  *   mod_scep_status.c      the status page, and what mod_status shows
  *   mod_scep_status_look.c … and what there is to show: asks scep-ca, keeps its answer for a second
+ *   mod_scep_places.c      … and how many requests are worked on at one time
  *   mod_scep_known.c       what a worker knows of its endpoints
  *   mod_scep_bodies.c      … and the bodies made of it
  */
@@ -31,6 +32,7 @@
 
 #include "scep.h"
 
+#include <ap_mpm.h>
 #include <apr_hash.h>
 #include <httpd.h>
 #include <http_config.h>
@@ -124,6 +126,9 @@ SCEP_MUST const scep_err *scep_ca_check(const scep_plan *plan, server_rec *s, ap
  */
 SCEP_MUST const scep_err *scep_ca_start(const scep_plan *plan, server_rec *s, apr_pool_t *pconf);
 
+/* How many requests are worked on (mod_scep_places.h). */
+typedef struct scep_places scep_places;
+
 /* What workers inherit by fork: everything needed to call, and the public bundle of READY. */
 typedef struct scep_inheritance {
     const char *socket; /* path of the workers' socket */
@@ -131,6 +136,7 @@ typedef struct scep_inheritance {
     scep_bytes mint_secret; /* len 0: this httpd may not mint */
     long timeout;           /* seconds */
     const scep_wire_ready *ready;
+    scep_places *places;
 } scep_inheritance;
 
 /**
@@ -141,6 +147,15 @@ const scep_inheritance *scep_ca_inherit(apr_pool_t *pchild, server_rec *s);
 
 /** The monitor hook's part: starts a scep-ca again whose respawn was put off. */
 void scep_ca_monitor(apr_pool_t *p, server_rec *s);
+
+/* ---- how many requests are worked on (mod_scep_places.c) ---- */
+
+/** The child_status hook, in httpd's parent: what a process that is gone held is free. */
+void scep_places_child_status(server_rec *s, pid_t pid, ap_generation_t gen, int slot,
+                              mpm_child_status state);
+
+/** The monitor hook's part: one line a minute at most on what was turned away. */
+void scep_places_monitor(server_rec *s);
 
 /* ---- several endpoints behind one address (mod_scep_identifiers.c) ---- */
 

@@ -36,6 +36,7 @@ static const scep_err *read_keys(scep_ra *ra, const scep_wire_keys *keys, apr_po
     if (X509_check_private_key(ra->sign.cert, ra->sign.key) != 1 ||
         X509_check_private_key(ra->decrypt.cert, ra->decrypt.key) != 1)
         return scep_fail(p, INTERNAL, "an RA key does not belong to its certificate");
+    scep_ra_prepare(ra, p);
     return NULL;
 }
 

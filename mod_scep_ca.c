@@ -1,4 +1,5 @@
 /* httpd's parent and the scep-ca it started: one at a time serves, older ones finish. */
+#include "mod_scep_places.h"
 #include "mod_scep_spawn.h"
 #include "mod_scep_state.h"
 
@@ -160,9 +161,10 @@ static void start_again(generation *g, uint32_t pause)
     err = launch(&new, g, pause + 1, p);
     if (err) {
         st->start_at = apr_time_now() + AGAIN_AFTER;
-        ap_log_error(APLOG_MARK, APLOG_CRIT, 0, g->server,
-                     "SCEP0103: NDES-2 scep-ca cannot be started again, the next try is in %d seconds: %s",
-                     (int)apr_time_sec(AGAIN_AFTER), err->detail);
+        ap_log_error(
+            APLOG_MARK, APLOG_CRIT, 0, g->server,
+            "SCEP0103: NDES-2 scep-ca cannot be started again, the next try is in %d seconds: %s",
+            (int)apr_time_sec(AGAIN_AFTER), err->detail);
     } else {
         make_current(g, &new);
     }
@@ -277,10 +279,11 @@ static void go_on_with_old(generation *g, const scep_err *why, apr_pool_t *p)
     bool news;
     const scep_err *err = decode_ready(&news, g, (scep_bytes){ st->ready, st->ready_len }, p);
 
-    ap_log_error(
-        APLOG_MARK, APLOG_CRIT, 0, g->server, "SCEP0100: NDES-2 the new scep-ca cannot start, %s: %s%s%s",
-        st->current ? "the old one goes on with the old settings" : "and there is no old one",
-        why->detail, err ? "; " : "", err ? err->detail : "");
+    ap_log_error(APLOG_MARK, APLOG_CRIT, 0, g->server,
+                 "SCEP0100: NDES-2 the new scep-ca cannot start, %s: %s%s%s",
+                 st->current ? "the old one goes on with the old settings"
+                             : "and there is no old one",
+                 why->detail, err ? "; " : "", err ? err->detail : "");
     if (!st->current)
         st->start_at = apr_time_now() + AGAIN_AFTER;
 }
@@ -298,8 +301,10 @@ const scep_err *scep_ca_start(const scep_plan *plan, server_rec *s, apr_pool_t *
     /* A CGI under httpd's own user could read the secrets from the parent's memory otherwise. */
     if (geteuid() != 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
         return scep_fail(pconf, CONFIG, "PR_SET_DUMPABLE: %s", strerror(errno));
-    if (first)
+    if (first) {
         SCEP_TRY(scep_state_make(&st, s, pconf));
+        SCEP_TRY(scep_places_make(&st->places, pconf));
+    }
     SCEP_TRY(begin_generation(&g, st, plan, s, pconf));
     apr_pool_create(&p, pconf); /* for frames with secrets: workers must not inherit them */
     if (!plan->wanted) {
@@ -384,6 +389,7 @@ const scep_inheritance *scep_ca_inherit(apr_pool_t *pchild, server_rec *s)
                                          .enrol_secret = scep_state_enrol_secret(st),
                                          .mint_secret = scep_state_mint_secret(st),
                                          .timeout = g->plan.timeout,
-                                         .ready = &g->ready };
+                                         .ready = &g->ready,
+                                         .places = st->places };
     return &g->inheritance;
 }

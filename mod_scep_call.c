@@ -1,7 +1,7 @@
 /* A worker's calls to scep-ca. */
+#include "mod_scep_places.h"
 #include "mod_scep_worker.h"
 
-#include <ap_mpm.h>
 #include <apr_strings.h>
 
 #define WORKER_KEY "mod_scep: worker"
@@ -16,29 +16,22 @@ scep_worker *scep_worker_find(server_rec *s)
     return found;
 }
 
-/* How many threads may wait for scep-ca at one time; the others answer everything else. 0: any
- * number, where a process has but one thread. */
-static int places(void)
-{
-    int threads = 1;
-
-    if (ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) != APR_SUCCESS || threads < 2)
-        return 0;
-    return threads * 3 / 4;
-}
-
 static const scep_err *make_worker(const scep_inheritance *from, apr_pool_t *pchild, server_rec *s)
 {
     /* connections may end after pchild did, and look at w->ended */
     scep_worker *w = apr_pcalloc(s->process->pool, sizeof(*w));
 
     w->entries = apr_hash_make(pchild);
+    w->places = from->places;
+    w->operations = scep_places_count(s, SCEP_PLACE_OPERATION);
+    w->calls = scep_places_count(s, SCEP_PLACE_CALL);
+    w->seats = scep_seats_count();
     if (apr_thread_mutex_create(&w->lock, APR_THREAD_MUTEX_DEFAULT, pchild) != APR_SUCCESS)
         return scep_fail(pchild, INTERNAL, "no mutex");
     SCEP_TRY(scep_limit_make(&w->failed, pchild));
     SCEP_TRY(scep_told_make(&w->told, pchild));
     SCEP_TRY(scep_ca_client_make(&w->client, from->socket, from->enrol_secret, from->mint_secret,
-                                 apr_time_from_sec(from->timeout), places(), pchild));
+                                 apr_time_from_sec(from->timeout), pchild));
     SCEP_TRY(scep_worker_learn(w, from->ready, pchild));
     if (apr_pool_userdata_set(w, WORKER_KEY, NULL, s->process->pconf) != APR_SUCCESS)
         return scep_fail(pchild, INTERNAL, "no memory");
@@ -54,25 +47,44 @@ void scep_call_child_init(const scep_inheritance *from, apr_pool_t *pchild, serv
                      "SCEP0140: this worker process cannot answer SCEP requests: %s", err->detail);
 }
 
-static const scep_err *enter(scep_worker *w, request_rec *r)
+static const scep_err *no_way(request_rec *r)
 {
-    if (!w)
-        return scep_fail(r->pool, UNAVAILABLE, "this worker process has no way to scep-ca");
-    return scep_ca_client_enter(w->client, r->pool);
+    return scep_fail(r->pool, UNAVAILABLE, "this worker process has no way to scep-ca");
 }
 
 const scep_err *scep_ca_verdict(scep_wire_verdict *out, request_rec *r, const char *endpoint,
                                 scep_bytes frame)
 {
     scep_worker *w = scep_worker_find(r->server);
-    const scep_err *err;
 
-    SCEP_TRY(enter(w, r));
+    const scep_err *err;
+    bool seated;
+
+    if (!w)
+        return no_way(r);
+    seated = scep_seat_give(r);
     err = scep_ca_client_verdict(out, w->client, frame, r->pool);
-    scep_ca_client_leave(w->client);
+    if (seated)
+        scep_seat_take(r);
     SCEP_TRY(err);
     scep_worker_notice(w, endpoint, out->generation, r->pool);
     return NULL;
+}
+
+const scep_err *scep_call_enter(scep_call *call, request_rec *r)
+{
+    if (!scep_place_take(&call->placed, r, SCEP_PLACE_CALL))
+        return scep_fail(r->pool, UNAVAILABLE, "too many requests wait for scep-ca already");
+    call->seated = scep_seat_give(r);
+    return NULL;
+}
+
+void scep_call_leave(const scep_call *call, request_rec *r)
+{
+    if (call->seated)
+        scep_seat_take(r);
+    if (call->placed)
+        scep_place_give(r);
 }
 
 /* What became of it, for CustomLog. */
@@ -96,10 +108,13 @@ const scep_err *scep_ca_mint(scep_wire_minted *out, request_rec *r, const scep_w
 {
     scep_worker *w = scep_worker_find(r->server);
     const scep_err *err;
+    scep_call call;
 
-    SCEP_TRY(enter(w, r));
+    if (!w)
+        return no_way(r);
+    SCEP_TRY(scep_call_enter(&call, r));
     err = scep_ca_client_mint(out, w->client, request, r->pool);
-    scep_ca_client_leave(w->client);
+    scep_call_leave(&call, r);
     note_minted(r, request, err, out);
     return err;
 }
@@ -109,7 +124,7 @@ const scep_err *scep_ca_status(scep_wire_state *out, request_rec *r)
     scep_worker *w = scep_worker_find(r->server);
 
     if (!w)
-        return scep_fail(r->pool, UNAVAILABLE, "this worker process has no way to scep-ca");
+        return no_way(r);
     return scep_ca_client_status(out, w->client, STATUS_TIME, r->pool);
 }
 

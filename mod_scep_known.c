@@ -3,6 +3,7 @@
  * READY first, then from scep-ca, which renews RAs while workers live: what was fetched a minute
  * ago is asked for again, by one thread.
  */
+#include "mod_scep_places.h"
 #include "mod_scep_worker.h"
 
 #include <apr_strings.h>
@@ -202,22 +203,23 @@ static const scep_err *fetch(scep_worker *w, entry *e, apr_pool_t *p)
 
 /* One thread asks; those that waited for it share its outcome, lest each of them wait for scep-ca
  * in turn. */
-static const scep_err *fetch_once(scep_worker *w, entry *e, unsigned int tries, apr_pool_t *p)
+static const scep_err *fetch_once(scep_worker *w, entry *e, unsigned int tries, request_rec *r)
 {
     const scep_err *err = NULL;
     unsigned int tries_now;
+    scep_call call;
 
-    SCEP_TRY(scep_ca_client_enter(w->client, p));
+    SCEP_TRY(scep_call_enter(&call, r));
     apr_thread_mutex_lock(e->fetching);
     apr_thread_mutex_lock(w->lock);
     tries_now = e->tries;
     apr_thread_mutex_unlock(w->lock);
     if (tries_now == tries)
-        err = fetch(w, e, p);
+        err = fetch(w, e, r->pool);
     else if (e->failure != SCEP_OK)
-        err = scep_err_make(p, e->failure, __FILE__, __LINE__, "%s", e->reason);
+        err = scep_err_make(r->pool, e->failure, __FILE__, __LINE__, "%s", e->reason);
     apr_thread_mutex_unlock(e->fetching);
-    scep_ca_client_leave(w->client);
+    scep_call_leave(&call, r);
     return err;
 }
 
@@ -229,6 +231,9 @@ static void refresh(scep_worker *w, entry *e, request_rec *r)
     unsigned int tries;
     bool mine;
 
+    /* scep-ca has enough to do, or hangs: what is known serves until it has not */
+    if (scep_places_are_full(r))
+        return;
     apr_thread_mutex_lock(w->lock);
     mine = !e->busy && apr_time_now() >= e->due;
     e->busy = e->busy || mine;
@@ -236,7 +241,7 @@ static void refresh(scep_worker *w, entry *e, request_rec *r)
     apr_thread_mutex_unlock(w->lock);
     if (!mine)
         return;
-    err = fetch_once(w, e, tries, r->pool);
+    err = fetch_once(w, e, tries, r);
     if (err)
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                       "SCEP0141: no news of the endpoint '%s', what is known stays: %s", e->name,
@@ -283,7 +288,7 @@ const scep_err *scep_known_keys(const scep_known **out, request_rec *r, const ch
     if ((*out)->has_keys)
         refresh(w, e, r);
     else
-        SCEP_TRY(fetch_once(w, e, tries, r->pool));
+        SCEP_TRY(fetch_once(w, e, tries, r));
     *out = hold_now(w, e, NULL, r->pool);
     if (!(*out)->has_keys)
         return scep_fail(r->pool, UNAVAILABLE, "the RA of \"%s\" is not known yet", endpoint);
@@ -304,7 +309,7 @@ bool scep_known_anew(const scep_known **out, request_rec *r, const char *endpoin
     may = apr_time_now() >= e->tried + ANEW_AFTER;
     tries = e->tries;
     apr_thread_mutex_unlock(w->lock);
-    if (may && fetch_once(w, e, tries, r->pool))
+    if (may && fetch_once(w, e, tries, r))
         return false;
     *out = hold_now(w, e, NULL, r->pool);
     return *out != before && (*out)->has_keys;

@@ -1,6 +1,8 @@
 /* PKIOperation: what a request asks of scep-ca. RFC 8894 3, 4.3 to 4.6. */
 #include "mod_scep_pki.h"
 
+#include "mod_scep_places.h"
+
 #include <apr_strings.h>
 #include <string.h>
 
@@ -36,18 +38,13 @@ static scep_accept widest(const scep_exchange *x, const apr_array_header_t *serv
 
 /* ---- what it asks for ---- */
 
-static bool is_rsa(const scep_exchange *x)
-{
-    return EVP_PKEY_get_base_id(x->message->signer_key) == EVP_PKEY_RSA;
-}
-
 static const scep_err *open_csr(scep_exchange *x)
 {
     apr_pool_t *p = x->r->pool;
     scep_bytes plain;
 
     SCEP_TRY(scep_ra_decrypt(&plain, &x->identity->ra, x->message, p));
-    SCEP_TRY(scep_csr_read_by(&x->csr, plain, x->message->signer, p));
+    SCEP_TRY(scep_csr_look(&x->csr, plain, x->message->signer, p));
     x->challenge = x->csr->challenge;
     return NULL;
 }
@@ -60,15 +57,10 @@ static const scep_err *read_csr(scep_exchange *x)
     return x->csr_err;
 }
 
-/* RFC 8894 3.1: only an RSA key can be encrypted to; to any other a reply goes by its challenge.
- * Said here, not when the certificate is there: it could then not be delivered. */
+/* Said here, not when the certificate is there: it could then not be delivered. */
 static const scep_err *check_answerable(const scep_exchange *x)
 {
-    if (is_rsa(x) || x->challenge.len)
-        return NULL;
-    return scep_fail(x->r->pool, BAD_ALG,
-                     "the client's key is not RSA and there is no challenge, so that no answer can "
-                     "be encrypted to it");
+    return scep_certrep_is_possible(x->message, x->challenge, x->r->pool);
 }
 
 static int ask(const scep_exchange *x, scep_bytes frame)
@@ -118,13 +110,13 @@ static const scep_err *put_renewal(scep_bytes *frame, const scep_exchange *x, bo
 /*
  * Whether the signer's certificate may stand for a challenge is found out by scep-ca, before it
  * opens the envelope by itself: what is inside is no business of this process, except for a client
- * that can only be answered by its challenge (RFC 8894 3.1). Where none is found, for whatever
- * reason, scep-ca is told, and says so only to whom the renewal is proved: whoever holds no
- * certificate learns nothing of an envelope (S-15).
+ * that can only be answered by its challenge (RFC 8894 3.1), which stands there. Where none is
+ * found, for whatever reason, scep-ca is told, and says so only to whom the renewal is proved:
+ * whoever holds no certificate learns nothing of an envelope (S-15).
  */
 static int renew(scep_exchange *x)
 {
-    bool unanswerable = x->addressed && !is_rsa(x) && (read_csr(x) || !x->challenge.len);
+    bool unanswerable = x->addressed && check_answerable(x) && (read_csr(x) || check_answerable(x));
     const scep_err *err = x->addressed ? NULL : read_csr(x);
     scep_bytes frame;
 
@@ -142,7 +134,7 @@ static bool is_from_known_ca(const scep_exchange *x)
     for (int i = 0; i < x->known->n && !found; i++) {
         X509 *ca = sk_X509_value(x->known->identities[i].chain, 0);
 
-        found = !X509_NAME_cmp(x->message->signer->issuer, X509_get_subject_name(ca)) &&
+        found = scep_cert_names_issuer(x->message->signer, X509_get_subject_name(ca)) &&
                 scep_cert_is_signed_by(x->message->signer, X509_get0_pubkey(ca));
     }
     return found;
@@ -270,32 +262,47 @@ static const scep_err *open_again(scep_exchange *x, scep_bytes der, const scep_a
     return wrong;
 }
 
+static int serve_message(scep_exchange *x, scep_bytes der, const apr_array_header_t *served)
+{
+    scep_accept accept = widest(x, served);
+    const scep_err *err, *wrong;
+
+    wrong = scep_message_open(&x->message, der, &accept, x->r->pool);
+    if (!x->message)
+        return scep_refuse(x, wrong->code, wrong->detail);
+    err = scep_find_addressee(x, served);
+    if (err)
+        return scep_refuse(x, err->code, err->detail);
+    if (!wrong)
+        wrong = open_again(x, der, &accept);
+    return wrong ? scep_refuse(x, wrong->code, wrong->detail) : serve(x);
+}
+
+/* A place is taken when the body is here: whoever sends it slowly, or not at all, has none. */
 int scep_pki_operation(request_rec *r)
 {
     const apr_array_header_t *served = scep_endpoints_served(r);
     scep_exchange x = { .r = r,
                         .section = scep_request_settings(r),
                         .endpoint = APR_ARRAY_IDX(served, 0, const char *) };
-    const scep_err *err, *wrong;
-    scep_accept accept;
+    const scep_err *err;
     scep_bytes der;
     int status;
+    bool mine;
 
     scep_no_store(r);
+    if (scep_places_are_full(r))
+        return scep_turn_away(&x);
     x.issuance = scep_issuance_of(&x, x.endpoint);
     err = scep_receive(&der, &status, &x);
     if (err)
         return scep_refuse(&x, err->code, err->detail);
     if (status != OK)
         return status;
-    accept = widest(&x, served);
-    wrong = scep_message_open(&x.message, der, &accept, r->pool);
-    if (!x.message)
-        return scep_refuse(&x, wrong->code, wrong->detail);
-    err = scep_find_addressee(&x, served);
-    if (err)
-        return scep_refuse(&x, err->code, err->detail);
-    if (!wrong)
-        wrong = open_again(&x, der, &accept);
-    return wrong ? scep_refuse(&x, wrong->code, wrong->detail) : serve(&x);
+    if (!scep_place_take(&mine, r, SCEP_PLACE_OPERATION))
+        return scep_turn_away(&x);
+    scep_seat_take(r);
+    status = serve_message(&x, der, served);
+    scep_place_give(r);
+    return status;
 }

@@ -42,6 +42,10 @@ SCEP_MUST const scep_err *scep_find_addressee(scep_exchange *x, const apr_array_
  *  @return what a handler returns */
 int scep_refuse(const scep_exchange *x, int code, const char *detail);
 
+/** 503 with Retry-After, before anything was done: all places are taken. Counted, and logged by
+ *  httpd's parent. @return what a handler returns */
+int scep_turn_away(const scep_exchange *x);
+
 /** What scep-ca decided. @return what a handler returns */
 int scep_answer(const scep_exchange *x, const scep_wire_verdict *verdict);
 

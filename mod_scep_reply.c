@@ -1,6 +1,8 @@
 /* The answer to a PKIOperation: a CertRep wherever one can be signed. RFC 8894 3.3.2, 4.3.1. */
 #include "mod_scep_pki.h"
 
+#include "mod_scep_places.h"
+
 #include <apr_strings.h>
 #include <string.h>
 
@@ -220,6 +222,13 @@ int scep_refuse(const scep_exchange *x, int code, const char *detail)
     note_fault(x, code);
     return is_signed(x, code) ? refuse_signed(x, scep_code_describe(code))
                               : answer_unsigned(x, code);
+}
+
+int scep_turn_away(const scep_exchange *x)
+{
+    scep_places_turned_away(x->r);
+    note(x, "later");
+    return try_later(x);
 }
 
 /* ---- verdicts ---- */

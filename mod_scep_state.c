@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <unixd.h>
 
-#define STATE_KEY "mod_scep: state, version 1"
+#define STATE_KEY "mod_scep: state, version 2"
 #define BACKLOG 511
 /* One that served for less is started again more and more slowly. */
 #define QUICK_DEATH apr_time_from_sec(10)

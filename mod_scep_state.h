@@ -35,6 +35,9 @@ typedef struct scep_state {
     apr_time_t start_at;  /* where none could be started; 0: nothing is put off */
     unsigned char *ready; /* body of the last READY */
     size_t ready_len, ready_room;
+    scep_places *places; /* made by who makes the state */
+    unsigned long told;  /* of those turned away: what the log has */
+    apr_time_t told_at;
 } scep_state;
 
 /** NULL: no SCEPEngine was on since httpd was started. */

@@ -126,9 +126,10 @@ static json_t *make_json(const scep_status_view *v, apr_pool_t *p)
         json_decref(endpoints);
         return NULL;
     }
-    return json_pack("{s:s,s:s,s:I,s:{s:b,s:o,s:o,s:o,s:o,s:o},s:o,s:o}", "status", v->word,
-                     "version", SCEP_VERSION, "uptime", (json_int_t)age(httpd_since()), "scep_ca",
-                     "answers", (int)v->answers, "version", text_json(s->version, p), "since",
+    return json_pack("{s:s,s:s,s:I,s:I,s:{s:b,s:o,s:o,s:o,s:o,s:o},s:o,s:o}", "status", v->word,
+                     "version", SCEP_VERSION, "uptime", (json_int_t)age(httpd_since()),
+                     "turned_away", (json_int_t)v->turned_away, "scep_ca", "answers",
+                     (int)v->answers, "version", text_json(s->version, p), "since",
                      text_json(when(s->since, p), p), "uptime", count_json(v, age(s->since)),
                      "store", store_json(v), "detail", text_json(v->detail, p), "authorities",
                      authorities, "endpoints", endpoints);
@@ -218,6 +219,7 @@ static const char *make_html(const scep_status_view *v, apr_pool_t *p)
         v->counted ? ", since " : "", v->counted ? when(v->state.since, p) : "",
         v->detail && *v->detail ? ": " : "",
         v->detail ? ap_escape_html(p, scep_printable(p, scep_bytes_of(v->detail), 1024)) : "",
+        apr_psprintf(p, "; turned away: %lu", v->turned_away),
         "</p>\n<table border=\"1\">\n<tr><th>Authority</th><th>CA</th><th>CA ends</th>"
         "<th>RA ends</th><th>CRL</th><th>CRL until</th></tr>\n",
         authority_rows(v, p),
@@ -289,7 +291,8 @@ static void put_short(request_rec *r, const scep_status_view *v)
         sum.later += e->later;
         sum.minted += e->minted;
     }
-    ap_rprintf(r, "SCEPStatus: %s\nSCEPEndpoints: %d\n", v->word, v->state.endpoints->nelts);
+    ap_rprintf(r, "SCEPStatus: %s\nSCEPEndpoints: %d\nSCEPTurnedAway: %lu\n", v->word,
+               v->state.endpoints->nelts, v->turned_away);
     if (v->counted)
         ap_rprintf(r,
                    "SCEPCAUptime: %" APR_UINT64_T_FMT "\nSCEPIssued: %" APR_UINT64_T_FMT

@@ -9,8 +9,9 @@ typedef struct scep_status_view {
     scep_wire_state state;
     bool answers; /* scep-ca does, be it that it is busy */
     bool counted; /* `state` is scep-ca's own; else what this worker knows: nothing is counted */
-    const char *detail; /* why not, or what its store says; "": all is well */
-    const char *word;   /* ok, degraded, busy, down */
+    const char *detail;        /* why not, or what its store says; "": all is well */
+    unsigned long turned_away; /* by all workers, since httpd was started */
+    const char *word;          /* ok, degraded, busy, down */
 } scep_status_view;
 
 /**

@@ -5,6 +5,7 @@
  */
 #include "mod_scep_status.h"
 
+#include "mod_scep_places.h"
 #include "mod_scep_worker.h"
 
 #include <apr_strings.h>
@@ -215,29 +216,12 @@ static void get_told(told *out, request_rec *r)
 
 /* ---- what is known without scep-ca ---- */
 
-/* 0: not known. */
-static uint64_t end_of(const X509 *cert)
+/* Where an end cannot be read it is not known. */
+static void end_no_later(uint64_t *ends, const X509 *cert, apr_pool_t *p)
 {
-    struct tm parts;
-    apr_time_exp_t t = { 0 };
-    apr_time_t time;
+    const scep_err *err = scep_cert_ends(ends, cert, p);
 
-    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &parts) != 1)
-        return 0;
-    t.tm_year = parts.tm_year;
-    t.tm_mon = parts.tm_mon;
-    t.tm_mday = parts.tm_mday;
-    t.tm_hour = parts.tm_hour;
-    t.tm_min = parts.tm_min;
-    t.tm_sec = parts.tm_sec;
-    if (apr_time_exp_gmt_get(&time, &t) != APR_SUCCESS || time < 0)
-        return 0;
-    return (uint64_t)apr_time_sec(time);
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return !a || (b && b < a) ? b : a;
+    (void)err;
 }
 
 static void add_known_authority(scep_wire_state *state, const scep_identity *from, apr_pool_t *p)
@@ -253,8 +237,9 @@ static void add_known_authority(scep_wire_state *state, const scep_identity *fro
     *a = (scep_wire_authority_state){ .name = apr_pstrdup(p, from->authority) };
     a->subject = scep_name_line(X509_get_subject_name(sk_X509_value(from->chain, 0)), p);
     for (int i = 0; i < sk_X509_num(from->chain); i++)
-        a->ca_ends = earlier(a->ca_ends, end_of(sk_X509_value(from->chain, i)));
-    a->ra_ends = earlier(end_of(ra->sign.cert), end_of(ra->decrypt.cert));
+        end_no_later(&a->ca_ends, sk_X509_value(from->chain, i), p);
+    end_no_later(&a->ra_ends, ra->sign.cert, p);
+    end_no_later(&a->ra_ends, ra->decrypt.cert, p);
 }
 
 static int by_name(const void *a, const void *b)
@@ -295,7 +280,7 @@ static bool is_degraded(const scep_wire_state *state)
         const scep_wire_authority_state *a =
             &APR_ARRAY_IDX(state->authorities, i, scep_wire_authority_state);
 
-        if (earlier(a->ca_ends, a->ra_ends) < now + SOON || (a->crl_next && a->crl_next < now))
+        if (scep_earlier(a->ca_ends, a->ra_ends) < now + SOON || (a->crl_next && a->crl_next < now))
             return true;
     }
     return false;
@@ -342,5 +327,6 @@ void scep_status_look(scep_status_view *out, request_rec *r)
     out->detail = busy           ? busy_detail(&t, out->counted, r->pool)
                   : out->counted ? out->state.detail
                                  : t.detail;
+    out->turned_away = scep_places_turned(r->server);
     out->word = word_of(out, busy);
 }

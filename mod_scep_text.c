@@ -1,7 +1,7 @@
 /*
  * How an answer is sent: its headers, and the pages' HTML in the encoding that clients expect.
  */
-#include "mod_scep.h"
+#include "mod_scep_places.h"
 
 #include <apr_strings.h>
 #include <string.h>
@@ -33,6 +33,8 @@ int scep_send(request_rec *r, int status, const char *content_type, scep_bytes b
     apr_table_setn(r->headers_out, "Content-Type", content_type);
     ap_set_content_length(r, (apr_off_t)body.len);
     r->status = status;
+    /* whoever reads slowly keeps nobody waiting */
+    scep_place_give(r);
     /* A failed write means that the client went away; nobody is left to be told. */
     if (!r->header_only)
         (void)ap_rwrite(body.data, (int)body.len, r);

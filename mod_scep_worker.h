@@ -10,6 +10,9 @@ typedef struct scep_told scep_told;
 
 typedef struct scep_worker {
     scep_ca_client *client;
+    scep_places *places;
+    int operations, calls; /* how many of the places each kind has */
+    int seats;
     scep_limit *failed;       /* requests, by endpoint and address */
     scep_told *told;          /* what scep-ca said last of its state; has a lock of its own */
     apr_hash_t *entries;      /* name in lower case -> what is known; fixed after child_init */
@@ -19,6 +22,15 @@ typedef struct scep_worker {
 
 /** NULL: this process has none, because no SCEPEngine is on or it could not be made. */
 scep_worker *scep_worker_find(server_rec *s);
+
+/* What a request has to wait for scep-ca: never a seat, but one of the places. */
+typedef struct scep_call {
+    bool placed, seated; /* it got a place for the call; it gave its seat away */
+} scep_call;
+
+/** Before a call that is no PKIOperation's verdict. @return NULL, or UNAVAILABLE: no place */
+SCEP_MUST const scep_err *scep_call_enter(scep_call *call, request_rec *r);
+void scep_call_leave(const scep_call *call, request_rec *r);
 
 /** Fill w->entries from what READY said. It is old at once: the first request that uses an endpoint
  *  asks for news. @return NULL, or INTERNAL */

@@ -362,7 +362,7 @@ const scep_err *challenge_sweep(bool *more, store *s, int most, apr_pool_t *p)
     sweep_job j = { .most = most };
 
     *more = false;
-    SCEP_TRY(store_run(s, list_in_store, &j, p));
+    SCEP_TRY(store_read(s, list_in_store, &j, p));
     /* a job for each, so that an enrolment waits for one at most */
     for (int i = 0; i < j.endpoints->nelts; i++) {
         j.endpoint = APR_ARRAY_IDX(j.endpoints, i, const char *);

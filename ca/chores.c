@@ -18,7 +18,7 @@
 /* Challenges of a roll-out end together. Not so many at once that an enrolment waits long, and not
  * so long that other work is late. */
 #define CHALLENGES_AT_ONCE 250
-#define SWEEP_MOST (PERIOD / 2)
+#define SWEEP_MOST (PERIOD / 4) /* of each kind */
 
 /* A transaction is remembered for a week after its certificate has ended: a device that was
  * switched off may still ask for the answer. */
@@ -90,20 +90,35 @@ static bool pause_sweep(chores *c, apr_interval_time_t pause)
     return go_on;
 }
 
+static const scep_err *step_challenges(bool *more, chores *c)
+{
+    return challenge_sweep(more, c->office->store, CHALLENGES_AT_ONCE, c->pool);
+}
+
+static const scep_err *step_transactions(bool *more, chores *c)
+{
+    return transaction_sweep(more, c->office->store, KEEP_SECONDS, c->pool);
+}
+
+static const scep_err *step_requests(bool *more, chores *c)
+{
+    return request_sweep(more, c->office->store, KEEP_SECONDS, c->pool);
+}
+
 /* Rests as long as it works: for the enrolments, and for another node that waits for the lock of
  * the database. @return there is more to do */
-static bool sweep_challenges(chores *c)
+static bool sweep_all(chores *c, const char *what, const scep_err *(*step)(bool *more, chores *c))
 {
     apr_time_t start = apr_time_now();
 
     for (;;) {
         apr_time_t begin = apr_time_now();
         bool more;
-        const scep_err *err = challenge_sweep(&more, c->office->store, CHALLENGES_AT_ONCE, c->pool);
+        const scep_err *err = step(&more, c);
         apr_interval_time_t took = apr_time_now() - begin;
 
         more = more && !err;
-        swept(c, "challenges", err);
+        swept(c, what, err);
         /* negative: the clock was set back */
         if (!more || took < 0 || begin - start > SWEEP_MOST || !pause_sweep(c, took))
             return more;
@@ -113,12 +128,11 @@ static bool sweep_challenges(chores *c)
 /* @return there is more to do */
 static bool sweep(chores *c)
 {
-    store *s = c->office->store;
-    bool more = sweep_challenges(c);
+    bool more = sweep_all(c, "challenges", step_challenges);
 
-    swept(c, "transactions", transaction_sweep(s, KEEP_SECONDS, c->pool));
-    swept(c, "requests", request_sweep(s, KEEP_SECONDS, c->pool));
-    swept(c, "ended RAs", store_run(s, ra_sweep, NULL, c->pool));
+    more = sweep_all(c, "transactions", step_transactions) || more;
+    more = sweep_all(c, "requests", step_requests) || more;
+    swept(c, "ended RAs", store_run(c->office->store, ra_sweep, NULL, c->pool));
     return more;
 }
 

@@ -26,6 +26,7 @@ typedef struct call {
     apr_time_t deadline;
     int slot;   /* whose in-flight count it is in */
     int module; /* index of the endpoint whose policy module it may wait for; -1: none */
+    bool asks;  /* it may wait for its authority's CA */
 } call;
 
 typedef struct connection {

@@ -6,6 +6,7 @@
 
 #include "conf.h"
 #include "csr.h"
+#include "issue.h"
 #include "ra.h"
 
 typedef struct connector connector;
@@ -19,7 +20,8 @@ typedef enum connector_outcome {
 
 typedef struct connector_answer {
     connector_outcome outcome;
-    X509 *cert;         /* where issued */
+    const issued_cert
+        *cert;          /* where issued; its spki is the one in its der, in whatever encoding */
     const char *reason; /* where denied, for the audit line */
 } connector_answer;
 

@@ -3,7 +3,6 @@
 
 #include "certs.h"
 #include "clock.h"
-#include "issue.h"
 #include "key.h"
 
 #include <string.h>
@@ -112,25 +111,28 @@ const scep_err *connector_local_open(connector **out, const conf_authority *auth
                                      apr_pool_t *p)
 {
     connector *c = apr_pcalloc(p, sizeof(*c));
-    issue_ca *ca = apr_pcalloc(p, sizeof(*ca));
+    const issue_ca *ca;
+    EVP_PKEY *key;
+    X509 *cert;
 
     SCEP_TRY(scep_certs_load(&c->chain, authority->ca_cert, p));
-    SCEP_TRY(scep_key_load(&ca->key, authority->ca_key, p));
-    ca->cert = sk_X509_value(c->chain, 0);
-    SCEP_TRY(issuer_check(ca->cert, authority, p));
+    SCEP_TRY(scep_key_load(&key, authority->ca_key, p));
+    cert = sk_X509_value(c->chain, 0);
+    SCEP_TRY(issuer_check(cert, authority, p));
     SCEP_TRY(chain_check(c->chain, authority, p));
-    if (X509_check_private_key(ca->cert, ca->key) != 1)
+    if (X509_check_private_key(cert, key) != 1)
         return scep_fail(p, CONFIG,
                          "[authority %s]: ca_key %s is not the key of the first certificate in "
                          "ca_cert %s",
                          authority->name, authority->ca_key, authority->ca_cert);
-    if (!EVP_PKEY_is_a(ca->key, "RSA") && !EVP_PKEY_is_a(ca->key, "EC"))
+    if (!EVP_PKEY_is_a(key, "RSA") && !EVP_PKEY_is_a(key, "EC"))
         return scep_fail(p, CONFIG, "[authority %s]: ca_key %s: RSA and EC keys are accepted",
                          authority->name, authority->ca_key);
-    SCEP_TRY(crl_wanted(&c->sign_crl, ca->cert, authority, p));
+    SCEP_TRY(crl_wanted(&c->sign_crl, cert, authority, p));
+    SCEP_TRY(issue_ca_make(&ca, cert, key, authority->templates, p));
     c->submit = local_submit;
     c->name = "local";
-    c->data = ca;
+    c->data = (void *)ca;
     *out = c;
     return NULL;
 }

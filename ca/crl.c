@@ -33,30 +33,47 @@ typedef struct signing {
 
 /* ---- what the store has ---- */
 
-typedef struct head_job {
+typedef struct crl_job {
     const char *authority;
     store_crl crl;
-} head_job;
+} crl_job;
 
 static const scep_err *head_read(store_tx *tx, void *baton)
 {
-    head_job *j = baton;
+    crl_job *j = baton;
+
+    return store_crl_head(tx, j->authority, &j->crl);
+}
+
+static const scep_err *whole_read(store_tx *tx, void *baton)
+{
+    crl_job *j = baton;
 
     return store_crl_get(tx, j->authority, &j->crl);
 }
 
+/* Without the CRL itself, of which nobody waits for a long one to be read in vain. */
 static const scep_err *head_get(store_crl *out, store *s, const char *authority, apr_pool_t *p)
 {
-    head_job j = { .authority = authority };
+    crl_job j = { .authority = authority };
 
-    SCEP_TRY(store_run(s, head_read, &j, p));
+    SCEP_TRY(store_read(s, head_read, &j, p));
+    *out = j.crl;
+    return NULL;
+}
+
+static const scep_err *whole_get(store_crl *out, store *s, const char *authority, apr_pool_t *p)
+{
+    crl_job j = { .authority = authority };
+
+    SCEP_TRY(store_read(s, whole_read, &j, p));
     *out = j.crl;
     return NULL;
 }
 
 typedef struct page_job {
-    const char *authority, *after;
-    apr_int64_t ends_after;
+    const char *authority, *serial;
+    apr_int64_t not_after;
     apr_array_header_t *rows;
 } page_job;
 
@@ -64,7 +81,7 @@ static const scep_err *page_read(store_tx *tx, void *baton)
 {
     page_job *j = baton;
 
-    return store_certificate_revoked(tx, j->authority, j->after, j->ends_after, PAGE, &j->rows);
+    return store_certificate_revoked(tx, j->authority, j->not_after, j->serial, PAGE, &j->rows);
 }
 
 typedef struct put_job {
@@ -215,35 +232,39 @@ static void tell(const signing *s, const char *what, apr_int64_t total)
         s->progress(s->baton, what, s->entries, total);
 }
 
+/* The next page begins behind this one. */
+static void turn_page(page_job *j, apr_pool_t *p)
+{
+    const store_certificate *last = &APR_ARRAY_IDX(j->rows, j->rows->nelts - 1, store_certificate);
+
+    j->not_after = last->not_after;
+    j->serial = apr_pstrdup(p, last->serial);
+}
+
 /*
  * RFC 5280 3.3: an entry stays until it was on a CRL that was issued after the certificate's end,
  * so what ended since the CRL before this one is listed once more.
  */
 static const scep_err *collect(signing *s, apr_int64_t now)
 {
-    page_job j = {
-        .authority = s->authority->name,
-        .after = "",
-        .ends_after = s->head.number && s->head.this_update < now ? s->head.this_update : now,
-    };
+    apr_int64_t from = s->head.number && s->head.this_update < now ? s->head.this_update : now;
+    page_job j = { .authority = s->authority->name, .serial = "", .not_after = from + 1 };
     const scep_err *err = NULL;
     apr_pool_t *page;
 
     if (apr_pool_create(&page, s->pool) != APR_SUCCESS)
         return scep_fail(s->pool, INTERNAL, "out of memory");
     do {
-        err = store_run(s->store, page_read, &j, page);
+        err = store_read(s->store, page_read, &j, page);
         for (int i = 0; !err && i < j.rows->nelts; i++)
             err = entry_add(s, &APR_ARRAY_IDX(j.rows, i, store_certificate));
         if (err)
             return err;
         s->entries += j.rows->nelts;
-        if (j.rows->nelts)
-            j.after = apr_pstrdup(
-                s->pool, APR_ARRAY_IDX(j.rows, j.rows->nelts - 1, store_certificate).serial);
         tell(s, "entries collected", 0);
         if (j.rows->nelts < PAGE)
             break;
+        turn_page(&j, s->pool);
         apr_pool_clear(page);
     } while (true);
     apr_pool_destroy(page);
@@ -355,7 +376,7 @@ const scep_err *crl_sign(store *s, const conf_authority *a, connector *c, crl_pr
         }
         /* what another node signed meanwhile will do, if it knows of all that was revoked */
         wanted = wanted < 0 ? job.head.wanted : wanted;
-        SCEP_TRY(head_get(&job.head, s, a->name, p));
+        SCEP_TRY(whole_get(&job.head, s, a->name, p));
         if (job.head.number && job.head.holds >= wanted)
             return publish(&job);
     }
@@ -381,7 +402,10 @@ const scep_err *crl_keep(store *s, const conf_authority *a, connector *c, apr_po
     SCEP_TRY(head_get(&head, s, a->name, p));
     if (is_due(&head, a))
         return crl_sign(s, a, c, NULL, NULL, p);
-    if (!a->crl_file || file_holds(a->crl_file, head.der, p))
+    if (!a->crl_file)
+        return NULL;
+    SCEP_TRY(whole_get(&head, s, a->name, p));
+    if (file_holds(a->crl_file, head.der, p))
         return NULL;
     return file_put(a->crl_file, head.der, p);
 }
@@ -390,7 +414,7 @@ const scep_err *crl_get(scep_bytes *out, store *s, const char *authority, apr_po
 {
     store_crl head;
 
-    SCEP_TRY(head_get(&head, s, authority, p));
+    SCEP_TRY(whole_get(&head, s, authority, p));
     *out = head.number ? head.der : (scep_bytes){ NULL, 0 };
     return NULL;
 }

@@ -3,7 +3,6 @@
 
 #include "certs.h"
 #include "clock.h"
-#include "issue.h"
 #include "log.h"
 
 #include <apr_hash.h>
@@ -89,7 +88,7 @@ static const scep_err *look_at(ending *e, subject s, apr_pool_t *p)
     apr_int64_t now = apr_time_sec(scep_now());
     bool said;
 
-    SCEP_TRY(issue_seconds(&s.ends, X509_get0_notAfter(s.cert), p));
+    SCEP_TRY(scep_time_seconds(&s.ends, X509_get0_notAfter(s.cert), p));
     if (s.ends - now > (apr_int64_t)ENDING_DAYS * DAY)
         return NULL;
     SCEP_TRY(was_said(&said, e, s.cert, now, p));

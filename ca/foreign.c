@@ -224,20 +224,17 @@ static void file_look(foreign *f, apr_pool_t *p)
 }
 
 /* When the first of them ends, in seconds; 0: there is none. */
-static apr_int64_t first_end(const foreign *f)
+static apr_int64_t first_end(const foreign *f, apr_pool_t *p)
 {
-    apr_int64_t first = 0;
-    struct tm end;
+    uint64_t first = 0;
 
     for (int i = 0; i < issuers_of(f); i++) {
         apr_int64_t at;
 
-        if (!f->crls[i] || !ASN1_TIME_to_tm(X509_CRL_get0_nextUpdate(f->crls[i]), &end))
-            continue;
-        at = (apr_int64_t)timegm(&end);
-        first = !first || at < first ? at : first;
+        if (f->crls[i] && !scep_time_seconds(&at, X509_CRL_get0_nextUpdate(f->crls[i]), p))
+            first = scep_earlier(first, (uint64_t)at);
     }
-    return first;
+    return (apr_int64_t)first;
 }
 
 /* Only the chores fetch, one at a time; devices are answered meanwhile. */
@@ -253,7 +250,7 @@ static const scep_err *url_look(foreign *f, apr_pool_t *p)
     apr_thread_mutex_lock(f->mutex);
     if (!err)
         err = crls_take(f, bytes, p);
-    f->due = now + (err ? RETRY : first_end(f) - now < HOUR ? NEAR_PERIOD : HOUR);
+    f->due = now + (err ? RETRY : first_end(f, p) - now < HOUR ? NEAR_PERIOD : HOUR);
     (void)outcome(f, err);
     f->unsaid = false;
     apr_thread_mutex_unlock(f->mutex);
@@ -370,7 +367,7 @@ const char *foreign_describe(foreign *f, apr_pool_t *p)
         return apr_pstrcat(p, f->where, ", fetched while scep-ca runs", NULL);
     apr_thread_mutex_lock(f->mutex);
     file_look(f, p);
-    end = first_end(f);
+    end = first_end(f, p);
     (void)apr_rfc822_date(text, apr_time_from_sec(end));
     says = *f->why ? apr_pstrdup(p, f->why) : apr_pstrcat(p, f->where, " until ", text, NULL);
     apr_thread_mutex_unlock(f->mutex);

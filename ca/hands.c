@@ -1,6 +1,7 @@
 /* The threads that run whole calls. */
 #include "hands.h"
 
+#include "call.h"
 #include "log.h"
 
 #include <errno.h>
@@ -13,10 +14,20 @@
 /* Whatever is slow, the state is told; but whoever asks for it again and again, where the store
  * hangs, does not hold all of the hands. */
 #define STATUS_MOST (HANDS / 2)
+#define CORES_MOST 256
 #define COMPLAIN_EVERY apr_time_from_sec(10)
-/* Hands that wait for the next call of the worker that they answered; each at most that long. */
-#define KEEPING_MOST (HANDS / 2)
+/* A hand waits for the next call of the worker that it answered at most that long. */
 #define KEEPING_TIME 1000 /* milliseconds */
+
+typedef struct queue {
+    connection *first, *last;
+} queue;
+
+/* An authority's calls that may ask its CA. */
+typedef struct asking {
+    int running; /* or about to be: in the hands' queue */
+    queue waits; /* the others */
+} asking;
 
 struct hands {
     office *office;
@@ -25,11 +36,13 @@ struct hands {
     atomic_size_t *held;
     int wake;
     int nudge; /* an eventfd: whoever keeps a connection gives it back */
-    pthread_t threads[HANDS];
-    int started;
+    pthread_t *threads;
+    int number, started;
+    int of_ca;            /* most hands that one CA holds */
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t work;
-    connection *first, *last; /* queue */
+    queue queue;
+    asking *cas; /* of each authority */
     connection *done;
     int busy;
     int queued, free; /* calls; hands that wait for one */
@@ -72,73 +85,6 @@ static int module_of(const office *o, const call *what)
     return -1;
 }
 
-static scep_bytes refused(const connection *c, const scep_err *err)
-{
-    return connection_refusal(c, err->code, err->detail);
-}
-
-static scep_bytes run_bundle(hands *h, connection *c)
-{
-    scep_wire_identities out = { 0 };
-    const scep_err *err = office_bundle(&out, h->office, &c->call.in.bundle, c->pool);
-
-    return err ? refused(c, err) : scep_wire_put_identities(SCEP_VERB_IDENTITIES, &out, c->pool);
-}
-
-/* ENROL, RENEW, POLL or FIND */
-static scep_bytes run_verdict(hands *h, connection *c)
-{
-    scep_wire_verdict out = { 0 };
-
-    if (c->call.verb == SCEP_VERB_ENROL)
-        office_enrol(&out, h->office, &c->call.in.enrol, c->call.deadline, c->pool);
-    else if (c->call.verb == SCEP_VERB_RENEW)
-        office_renew(&out, h->office, &c->call.in.renew, c->call.deadline, c->pool);
-    else if (c->call.verb == SCEP_VERB_POLL)
-        office_poll(&out, h->office, &c->call.in.poll, c->call.deadline, c->pool);
-    else
-        office_find(&out, h->office, &c->call.in.find, c->pool);
-    return scep_wire_put_verdict(SCEP_VERB_VERDICT, &out, c->pool);
-}
-
-static scep_bytes run_mint(hands *h, connection *c)
-{
-    scep_wire_minted out = { 0 };
-    const scep_err *err = office_mint(&out, h->office, &c->call.in.mint, c->pool);
-
-    return err ? refused(c, err) : scep_wire_put_minted(SCEP_VERB_MINTED, &out, c->pool);
-}
-
-static scep_bytes run_status(hands *h, connection *c)
-{
-    scep_wire_state out = { 0 };
-    const scep_err *err = office_status(&out, h->office, c->pool);
-
-    return err ? refused(c, err) : scep_wire_put_state(SCEP_VERB_STATE, &out, c->pool);
-}
-
-static void run(hands *h, connection *c)
-{
-    scep_bytes answer;
-    const scep_err *err;
-
-    if (apr_time_now() >= c->call.deadline)
-        answer = connection_refusal(c, SCEP_UNAVAILABLE, "waited too long in scep-ca's queue");
-    else if (c->call.verb == SCEP_VERB_BUNDLE)
-        answer = run_bundle(h, c);
-    else if (c->call.verb == SCEP_VERB_MINT)
-        answer = run_mint(h, c);
-    else if (c->call.verb == SCEP_VERB_STATUS)
-        answer = run_status(h, c);
-    else
-        answer = run_verdict(h, c);
-    err = scep_wire_write(c->fd, answer, c->call.deadline, c->pool);
-    c->broken = err != NULL;
-    /* a worker that went away asks again by itself; an answer that is no frame is our fault */
-    if (err && err->code == SCEP_INTERNAL)
-        log_err(LOG_LEVEL_ERROR, "SCEP0230", "answer to a worker", err);
-}
-
 /* With the lock held. */
 static void count(hands *h, const call *what, int change)
 {
@@ -174,6 +120,55 @@ static void place(const hands *h, call *what)
 {
     what->slot = slot_of(h->office, what);
     what->module = module_of(h->office, what);
+    /* those that may wait for a policy module have limits of their own */
+    what->asks = (what->verb == SCEP_VERB_ENROL || what->verb == SCEP_VERB_RENEW) &&
+                 what->module < 0 && what->slot < h->office->authorities->nelts;
+}
+
+static void queue_add(queue *q, connection *c)
+{
+    c->queued = NULL;
+    if (q->first)
+        q->last->queued = c;
+    else
+        q->first = c;
+    q->last = c;
+}
+
+static connection *queue_take(queue *q)
+{
+    connection *c = q->first;
+
+    if (c)
+        q->first = c->queued;
+    return c;
+}
+
+/* With the lock held. @return whether a hand may run it now; if so, it counts as running */
+static bool may_ask(hands *h, const call *what)
+{
+    asking *ca = what->asks ? &h->cas[what->slot] : NULL;
+
+    if (ca && ca->running >= h->of_ca)
+        return false;
+    if (ca)
+        ca->running++;
+    return true;
+}
+
+/* With the lock held: @a done is over, so that its CA may be asked by another. Whoever says so
+ * looks into the queue next. */
+static void next_of_ca(hands *h, const call *done)
+{
+    asking *ca = done->asks ? &h->cas[done->slot] : NULL;
+    connection *next = ca ? queue_take(&ca->waits) : NULL;
+
+    if (ca && !next)
+        ca->running--;
+    if (!next)
+        return;
+    queue_add(&h->queue, next);
+    h->queued++;
 }
 
 /* @return whether c->call is the next one. Otherwise whatever there is stays in the connection or
@@ -217,7 +212,7 @@ static bool keep(hands *h, connection *c)
 {
     bool again;
 
-    if (c->broken || h->leaving || h->nudged || h->first || h->keeping >= KEEPING_MOST)
+    if (c->broken || h->leaving || h->nudged || h->queue.first || h->keeping >= h->number / 2)
         return false;
     h->keeping++;
     pthread_mutex_unlock(&h->lock);
@@ -227,7 +222,7 @@ static bool keep(hands *h, connection *c)
     pthread_mutex_lock(&h->lock);
     h->keeping--;
     calm(h);
-    if (!again || full(h, &c->call))
+    if (!again || full(h, &c->call) || !may_ask(h, &c->call))
         return false;
     count(h, &c->call, 1);
     return true;
@@ -252,14 +247,12 @@ static connection *take(hands *h)
     connection *c;
 
     h->free++;
-    while (!h->first && !h->stop)
+    while (!h->queue.first && !h->stop)
         pthread_cond_wait(&h->work, &h->lock);
     h->free--;
-    c = h->first;
-    if (c) {
-        h->first = c->queued;
+    c = queue_take(&h->queue);
+    if (c)
         h->queued--;
-    }
     return c;
 }
 
@@ -274,16 +267,24 @@ static void *work(void *data)
             call done;
 
             pthread_mutex_unlock(&h->lock);
-            run(h, c);
+            call_run(h->office, c);
             done = c->call;
             connection_next(c, h->held);
             pthread_mutex_lock(&h->lock);
             count(h, &done, -1);
+            next_of_ca(h, &done);
         } while (keep(h, c));
         give_back(h, c);
     }
     pthread_mutex_unlock(&h->lock);
     return NULL;
+}
+
+static int cores(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n < 1 ? 1 : n > CORES_MOST ? CORES_MOST : (int)n;
 }
 
 const scep_err *hands_start(hands **out, office *o, const server_options *options,
@@ -298,16 +299,20 @@ const scep_err *hands_start(hands **out, office *o, const server_options *option
     h->wake = wake;
     h->in_flight = apr_pcalloc(p, (size_t)(o->authorities->nelts + 2) * sizeof(int));
     h->of_module = apr_pcalloc(p, (size_t)(o->endpoints->nelts + 1) * sizeof(int));
+    h->of_ca = cores() > HANDS_CA ? cores() : HANDS_CA;
+    h->number = HANDS + o->authorities->nelts * h->of_ca;
+    h->threads = apr_pcalloc(p, (size_t)h->number * sizeof(*h->threads));
+    h->cas = apr_pcalloc(p, (size_t)(o->authorities->nelts + 1) * sizeof(*h->cas));
     h->nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (h->nudge < 0)
         return scep_fail(p, INTERNAL, "no descriptor: %s", strerror(errno));
     if (pthread_mutex_init(&h->lock, NULL) != 0 || pthread_cond_init(&h->work, NULL) != 0)
         return scep_fail(p, INTERNAL, "no mutex");
-    while (h->started < HANDS && pthread_create(&h->threads[h->started], NULL, work, h) == 0)
+    while (h->started < h->number && pthread_create(&h->threads[h->started], NULL, work, h) == 0)
         h->started++;
-    if (h->started < HANDS) {
+    if (h->started < h->number) {
         hands_stop(h);
-        return scep_fail(p, INTERNAL, "cannot start %d threads", HANDS);
+        return scep_fail(p, INTERNAL, "cannot start %d threads", h->number);
     }
     *out = h;
     return NULL;
@@ -328,6 +333,20 @@ static void complain(hands *h, const call *what, const char *why)
     h->unsaid = 0;
 }
 
+/* With the lock held: for any hand, or until its CA is not asked by so many any more. */
+static void line_up(hands *h, connection *c)
+{
+    if (!may_ask(h, &c->call)) {
+        queue_add(&h->cas[c->call.slot].waits, c);
+        return;
+    }
+    queue_add(&h->queue, c);
+    h->queued++;
+    pthread_cond_signal(&h->work);
+    if (h->queued > h->free)
+        nudge(h);
+}
+
 const char *hands_give(hands *h, connection *c)
 {
     const char *why;
@@ -338,16 +357,7 @@ const char *hands_give(hands *h, connection *c)
     if (!why) {
         count(h, &c->call, 1);
         h->busy++;
-        c->queued = NULL;
-        if (h->first)
-            h->last->queued = c;
-        else
-            h->first = c;
-        h->last = c;
-        h->queued++;
-        pthread_cond_signal(&h->work);
-        if (h->queued > h->free)
-            nudge(h);
+        line_up(h, c);
     }
     pthread_mutex_unlock(&h->lock);
     if (why && c->call.module >= 0)
@@ -374,6 +384,11 @@ void hands_leave(hands *h)
     h->leaving = true;
     nudge(h);
     pthread_mutex_unlock(&h->lock);
+}
+
+int hands_number(const hands *h)
+{
+    return h->number;
 }
 
 int hands_busy(hands *h)

@@ -1,10 +1,12 @@
 /*
  * The threads that run whole calls: a fixed number, one queue, and for each authority a limit of
- * calls queued or running, so that a slow CA does not tie up every worker of httpd. Calls that may
- * wait for a policy module have limits of their own as well: whoever sends requests to an endpoint
- * whose module hangs holds up no other endpoint. Where nothing is queued, a thread that has
- * answered waits a moment for its worker's next call, so that a busy worker's call wakes that
- * thread alone.
+ * calls queued or running, so that a slow CA does not tie up every worker of httpd. For each
+ * authority there are as many threads as cores, so that each core signs, and its calls that may ask
+ * its CA hold no more at one time; the others wait. So a slow CA holds up neither another authority
+ * nor what asks no CA. Calls that may wait for a policy module have limits of their own as well:
+ * whoever sends requests to an endpoint whose module hangs holds up no other endpoint. Where
+ * nothing is queued, a thread that has answered waits a moment for its worker's next call, so that
+ * a busy worker's call wakes that thread alone.
  */
 #ifndef CA_HANDS_H
 #define CA_HANDS_H
@@ -14,7 +16,9 @@
 
 typedef struct hands hands;
 
+/* For what asks no CA; and at least, for each authority, for what may ask its own. */
 #define HANDS 32
+#define HANDS_CA (HANDS / 2)
 /* Calls queued or running that may wait for one endpoint's policy module; for all of them. */
 #define HANDS_MODULE (HANDS / 4)
 #define HANDS_MODULES (HANDS / 2)
@@ -41,6 +45,9 @@ connection *hands_done(hands *h);
 
 /** From now on give each connection back when its call is answered. */
 void hands_leave(hands *h);
+
+/** All threads. */
+int hands_number(const hands *h);
 
 /** Calls that hands_done() has not returned yet. */
 int hands_busy(hands *h);

@@ -3,7 +3,6 @@
 
 #include "certs.h"
 #include "clock.h"
-#include "issue.h"
 #include "log.h"
 
 #include <apr_strings.h>
@@ -153,7 +152,8 @@ static const known_ra *row_known(identities_keeper *k, const store_ra *row, cons
         err = identities_dates(&known->span, ra, k->pool);
     if (err)
         log_line(LOG_LEVEL_ERROR,
-                 "SCEP0301: NDES-10 [authority %s]: an RA of the store is left out, requests to it fail: "
+                 "SCEP0301: NDES-10 [authority %s]: an RA of the store is left out, requests to it "
+                 "fail: "
                  "%s",
                  k->authority->name, err->detail);
     known->ra = err ? NULL : ra;
@@ -222,7 +222,8 @@ static const scep_err *can_be_longer(const identities_keeper *k, const candidate
 {
     apr_int64_t ends;
 
-    SCEP_TRY(issue_seconds(&ends, X509_get0_notAfter(sk_X509_value(k->connector->chain, 0)), p));
+    SCEP_TRY(
+        scep_time_seconds(&ends, X509_get0_notAfter(sk_X509_value(k->connector->chain, 0)), p));
     if (ends > apr_time_sec(scep_now()) + left_of(c))
         return NULL;
     return scep_fail(p, UNAVAILABLE, "its CA ends at the same time; renew the CA");
@@ -301,9 +302,10 @@ static void warn(identities_keeper *k, const candidates *c)
     if (!*k->why || left_of(c) >= WARN_BELOW || (now >= k->warned && now - k->warned < DAY))
         return;
     k->warned = now;
-    log_line(LOG_LEVEL_WARN,
-             "SCEP0302: NDES-10 [authority %s]: the RA ends in %ld days and could not be renewed: %s",
-             k->authority->name, (long)(left_of(c) / DAY), k->why);
+    log_line(
+        LOG_LEVEL_WARN,
+        "SCEP0302: NDES-10 [authority %s]: the RA ends in %ld days and could not be renewed: %s",
+        k->authority->name, (long)(left_of(c) / DAY), k->why);
 }
 
 static const scep_err *take_up_all(identities_keeper *k, const candidates *c, apr_pool_t *p)

@@ -16,10 +16,10 @@ const scep_err *identities_dates(identities_span *out, const scep_ra *ra, apr_po
 {
     identities_span other;
 
-    SCEP_TRY(issue_seconds(&out->begins, X509_get0_notBefore(ra->sign.cert), p));
-    SCEP_TRY(issue_seconds(&out->ends, X509_get0_notAfter(ra->sign.cert), p));
-    SCEP_TRY(issue_seconds(&other.begins, X509_get0_notBefore(ra->decrypt.cert), p));
-    SCEP_TRY(issue_seconds(&other.ends, X509_get0_notAfter(ra->decrypt.cert), p));
+    SCEP_TRY(scep_time_seconds(&out->begins, X509_get0_notBefore(ra->sign.cert), p));
+    SCEP_TRY(scep_time_seconds(&out->ends, X509_get0_notAfter(ra->sign.cert), p));
+    SCEP_TRY(scep_time_seconds(&other.begins, X509_get0_notBefore(ra->decrypt.cert), p));
+    SCEP_TRY(scep_time_seconds(&other.ends, X509_get0_notAfter(ra->decrypt.cert), p));
     out->begins = other.begins > out->begins ? other.begins : out->begins;
     out->ends = other.ends < out->ends ? other.ends : out->ends;
     return NULL;
@@ -81,7 +81,6 @@ static const scep_err *pair_make(scep_signer *out, const conf_authority *a, conn
 {
     conf_template template = template_of(a, key_usage);
     connector_answer answer;
-    scep_bytes der;
     scep_csr *csr;
 
     SCEP_TRY(scep_key_make(&out->key, kind_of(like->key), p));
@@ -92,9 +91,7 @@ static const scep_err *pair_make(scep_signer *out, const conf_authority *a, conn
                          answer.outcome == CONNECTOR_PENDING ? "it waits for approval there"
                          : answer.reason                     ? answer.reason
                                                              : "denied");
-    /* read anew: of one that was made here OpenSSL does not have the key (spki.h) */
-    SCEP_TRY(scep_cert_der(&der, answer.cert, p));
-    return scep_cert_read(&out->cert, der, p);
+    return scep_cert_read(&out->cert, answer.cert->der, p);
 }
 
 /* What a sealed key belongs to, so that rows cannot be exchanged. */

@@ -133,10 +133,9 @@ static const scep_err *ra_make(scep_signer *out, const init_plan *plan, const sc
         .crl_url = plan->crl_url,
         .issuer_url = plan->issuer_url,
     };
-    const issue_ca issuer = { ca->cert, ca->key };
+    const issue_ca *issuer;
+    const issued_cert *made;
     X509_PUBKEY *key = NULL;
-    scep_bytes der;
-    X509 *made;
     scep_csr csr = { 0 };
     const scep_err *err;
     X509_NAME *name;
@@ -151,10 +150,10 @@ static const scep_err *ra_make(scep_signer *out, const init_plan *plan, const sc
         return err;
     csr.key = out->key;
     csr.subject = name;
-    SCEP_TRY(issue_certificate(&made, &issuer, &template, &csr, p));
-    /* read anew: of one that was made here OpenSSL does not have the key (spki.h) */
-    SCEP_TRY(scep_cert_der(&der, made, p));
-    return scep_cert_read(&out->cert, der, p);
+    SCEP_TRY(scep_spki_hash(csr.key_hash, csr.spki, p));
+    SCEP_TRY(issue_ca_make(&issuer, ca->cert, ca->key, NULL, p));
+    SCEP_TRY(issue_certificate(&made, issuer, &template, &csr, p));
+    return scep_cert_read(&out->cert, made->der, p);
 }
 
 const scep_err *init_identities(init_made *out, const init_plan *plan, apr_pool_t *p)

@@ -2,36 +2,26 @@
 #include "inventory.h"
 #include "certs.h"
 #include "clock.h"
-#include "issue.h"
 
 #include <apr_strings.h>
 #include <string.h>
 
-/* As scep_csr.key_hash: of the SubjectPublicKeyInfo. The signer's, which the transaction has, is
- * another one in a renewal. */
-static const scep_err *hash_key(const char **out, const X509 *cert, apr_pool_t *p)
-{
-    unsigned char hash[SCEP_KEY_HASH];
-    scep_bytes der;
-
-    SCEP_TRY(scep_spki_of(&der, X509_get_X509_PUBKEY(cert), p));
-    SCEP_TRY(scep_spki_hash(hash, der, p));
-    *out = scep_base64(p, (scep_bytes){ hash, sizeof(hash) });
-    return NULL;
-}
-
-const scep_err *inventory_record(store_tx *tx, X509 *cert, const transaction *t,
+const scep_err *inventory_record(store_tx *tx, const issued_cert *cert, const transaction *t,
                                  const char *authority, const char *template_name)
 {
     apr_pool_t *p = store_tx_pool(tx);
-    store_certificate row = {
+    const store_certificate row = {
         .authority = authority,
-        .serial = scep_cert_serial(cert, p),
-        .subject = scep_name_line(X509_get_subject_name(cert), p),
+        .serial = cert->serial,
+        .subject = cert->subject,
+        .not_before = cert->begins,
+        .not_after = cert->ends,
+        .key_hash = cert->key_hash, /* the signer's, which the transaction has, may be another */
         .template_name = template_name,
         .endpoint = t->row.endpoint,
         .transaction = t->row.transaction,
         .issued = apr_time_sec(scep_now()),
+        .der = cert->der,
     };
     bool done;
 
@@ -39,10 +29,6 @@ const scep_err *inventory_record(store_tx *tx, X509 *cert, const transaction *t,
     if (t->row.serial && strcmp(t->row.serial, row.serial) != 0)
         return scep_fail(p, INTERNAL, "the transaction names certificate %s, this is %s",
                          t->row.serial, row.serial);
-    SCEP_TRY(hash_key(&row.key_hash, cert, p));
-    SCEP_TRY(scep_cert_der(&row.der, cert, p));
-    SCEP_TRY(issue_seconds(&row.not_before, X509_get0_notBefore(cert), p));
-    SCEP_TRY(issue_seconds(&row.not_after, X509_get0_notAfter(cert), p));
     SCEP_TRY(store_certificate_put(tx, &row, &done));
     return done ? NULL : scep_fail(p, INTERNAL, "serial number %s exists already", row.serial);
 }

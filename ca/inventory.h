@@ -7,8 +7,9 @@
 
 /** In a job: record @a cert. @return NULL, or INTERNAL: that serial number exists already, or
  *  @a t names another one */
-SCEP_MUST const scep_err *inventory_record(store_tx *tx, X509 *cert, const transaction *t,
-                                           const char *authority, const char *template_name);
+SCEP_MUST const scep_err *inventory_record(store_tx *tx, const issued_cert *cert,
+                                           const transaction *t, const char *authority,
+                                           const char *template_name);
 
 /** In a job: the row of that very certificate, byte for byte in what was signed, whichever
  *  authority issued it. @param found NULL: it is not ours. @return NULL, or REFUSED: not in DER */

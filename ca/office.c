@@ -52,14 +52,16 @@ renewal_place office_renewal_place(const office_endpoint *e)
     return (renewal_place){ e->name, scep_settings_text(&e->settings, SCEP_SET_RenewalFrom) };
 }
 
-/* By scep_spki_read(): a certificate that was made here has no key of OpenSSL's in it. */
-static bool is_for(const X509 *cert, EVP_PKEY *wanted, apr_pool_t *p)
+/* The same bytes are the same key; a CA may have encoded it anew. */
+static bool is_for(const issued_cert *cert, const scep_csr *csr, apr_pool_t *p)
 {
     EVP_PKEY *key;
     scep_bytes der;
 
-    return cert && !scep_spki_of(&der, X509_get_X509_PUBKEY(cert), p) &&
-           !scep_spki_read(&key, &der, der, p) && EVP_PKEY_eq(key, wanted) == 1;
+    if (!cert)
+        return false;
+    return scep_bytes_equal(cert->spki, csr->spki) ||
+           (!scep_spki_read(&key, &der, cert->spki, p) && EVP_PKEY_eq(key, csr->key) == 1);
 }
 
 const char *office_typed(const char *text, apr_pool_t *p)
@@ -67,8 +69,8 @@ const char *office_typed(const char *text, apr_pool_t *p)
     return scep_printable(p, scep_bytes_of(text), 300);
 }
 
-const scep_err *office_ask_ca(X509 **out, const office_authority *a, const conf_template *template,
-                              const scep_csr *csr, apr_pool_t *p)
+const scep_err *office_ask_ca(const issued_cert **out, const office_authority *a,
+                              const conf_template *template, const scep_csr *csr, apr_pool_t *p)
 {
     connector_answer answer = { 0 };
 
@@ -82,7 +84,7 @@ const scep_err *office_ask_ca(X509 **out, const office_authority *a, const conf_
         break;
     }
     /* whatever a CA sends, a device gets a certificate for its own key only. */
-    if (!is_for(answer.cert, csr->key, p))
+    if (!is_for(answer.cert, csr, p))
         return scep_fail(p, UNAVAILABLE, "the CA returned a certificate for another key");
     *out = answer.cert;
     return NULL;

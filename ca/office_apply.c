@@ -78,10 +78,12 @@ static const scep_err *issue(application *a)
     if (apr_time_now() > a->deadline)
         return scep_fail(a->p, UNAVAILABLE, "the request waited until its deadline was over");
     SCEP_TRY(office_ask_ca(&a->cert, a->authority, a->template, a->csr, a->p));
-    SCEP_TRY(transaction_set_issued(a->transaction, a->cert, authority, a->p));
+    transaction_set_issued(a->transaction, a->cert, authority);
     SCEP_TRY(store_run(a->o->store, settle_issued, a, a->p));
-    a->answer = (transaction_answer){ .state = TRANSACTION_ISSUED, .authority = authority };
-    return scep_cert_der(&a->answer.certificate, a->cert, a->p);
+    a->answer = (transaction_answer){ .state = TRANSACTION_ISSUED,
+                                      .certificate = a->cert->der,
+                                      .authority = authority };
+    return NULL;
 }
 
 /* Job: a challenge is used up, too, when its request waits: the place in the queue is what it
@@ -136,7 +138,7 @@ static const scep_err *judge(application *a)
     policy_verdict verdict;
 
     if (a->old)
-        SCEP_TRY(issue_seconds(&facts.old_not_after, X509_get0_notAfter(a->old), a->p));
+        SCEP_TRY(scep_time_seconds(&facts.old_not_after, X509_get0_notAfter(a->old), a->p));
     verdict = policy_judge(&facts, a->p);
     a->pends = verdict.outcome == POLICY_PEND;
     a->uses_challenge = a->transaction->challenged = verdict.uses_challenge;
@@ -161,7 +163,7 @@ static const scep_err *as_answered(const application *a)
 /* With the reservation held. */
 static const scep_err *decide(application *a)
 {
-    SCEP_TRY(store_run(a->o->store, look_up, a, a->p));
+    SCEP_TRY(store_read(a->o->store, look_up, a, a->p));
     a->repeated = a->answer.state != TRANSACTION_NEW;
     if (a->repeated)
         return as_answered(a);
@@ -175,7 +177,7 @@ static const scep_err *decide(application *a)
         SCEP_TRY(issue(a));
     if (!a->repeated)
         return NULL;
-    SCEP_TRY(store_run(a->o->store, look_up, a, a->p));
+    SCEP_TRY(store_read(a->o->store, look_up, a, a->p));
     if (a->answer.state == TRANSACTION_NEW)
         return scep_fail(a->p, UNAVAILABLE, "the answer of the same request is gone");
     return as_answered(a);
@@ -254,7 +256,9 @@ static void count_failure(scep_wire_verdict *out, const application *a)
 /* At most 300 characters of what the device sent, so that the line stays whole. */
 static const char *subject_of(const application *a)
 {
-    const char *line = a->csr ? scep_name_line(a->csr->subject, a->p) : "";
+    const char *line = a->cert  ? a->cert->subject
+                       : a->csr ? scep_name_line(a->csr->subject, a->p)
+                                : "";
 
     return strlen(line) <= 300 ? line
                                : apr_pstrcat(a->p, apr_pstrndup(a->p, line, 300), "...", NULL);
@@ -263,13 +267,13 @@ static const char *subject_of(const application *a)
 /* Of the certificate that leaves, which is not the one that was made where another came first. */
 static const char *serial_of(const application *a, const scep_wire_verdict *verdict)
 {
-    X509 *cert = a->cert;
+    X509 *cert;
 
     if (verdict->status != SCEP_STATUS_ISSUED)
         return "-";
-    if ((!cert || a->repeated) && scep_cert_read(&cert, verdict->certificate, a->p))
-        return "-";
-    return scep_cert_serial(cert, a->p);
+    if (a->cert && !a->repeated)
+        return a->cert->serial;
+    return scep_cert_read(&cert, verdict->certificate, a->p) ? "-" : scep_cert_serial(cert, a->p);
 }
 
 /* With serial number and transactionID, so that a lost answer can be reconciled: RFC 8894 7.4. */

@@ -81,7 +81,7 @@ static const scep_err *add_singles(scep_wire_challenge_page *out, const office *
 {
     challenge_list_job j = { 0 };
 
-    SCEP_TRY(store_run(o->store, list_singles, &j, p));
+    SCEP_TRY(store_read(o->store, list_singles, &j, p));
     for (int i = 0; i < j.singles->nelts; i++) {
         const store_single *s = &APR_ARRAY_IDX(j.singles, i, store_single);
 
@@ -115,7 +115,7 @@ const scep_err *office_challenges(scep_wire_challenge_page *out, office *o,
     SCEP_TRY(list_begin(&j, endpoint, in->after, p));
     if (!*in->after)
         SCEP_TRY(add_singles(out, o, endpoint, user, p));
-    SCEP_TRY(store_run(o->store, list_challenges, &j, p));
+    SCEP_TRY(store_read(o->store, list_challenges, &j, p));
     for (; n < j.rows->nelts && bytes < PAGE_BYTES; n++) {
         const store_challenge *c = &APR_ARRAY_IDX(j.rows, n, store_challenge);
 

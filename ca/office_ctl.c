@@ -22,7 +22,7 @@ typedef struct decision {
     const office_authority *authority;
     const conf_template *template;
     transaction *transaction;
-    X509 *cert;
+    const issued_cert *cert;
 } decision;
 
 static const scep_err *find_waiting(store_tx *tx, void *baton)
@@ -101,7 +101,7 @@ static const scep_err *approve(decision *d)
         office_module_verify_again(d->endpoint, d->request, apr_time_now() + d->o->timeout, d->p));
     SCEP_TRY(office_ask_ca(&d->cert, d->authority, d->template, csr, d->p));
     SCEP_TRY(request_transaction(&d->transaction, d->request, d->p));
-    SCEP_TRY(transaction_set_issued(d->transaction, d->cert, d->authority->conf->name, d->p));
+    transaction_set_issued(d->transaction, d->cert, d->authority->conf->name);
     return store_run(d->o->store, approve_in_store, d, d->p);
 }
 
@@ -125,7 +125,7 @@ static void audit_decision(const decision *d, bool approved, const scep_err *err
                         : "denied",
              err ? scep_code_describe(err->code)->name : "OK",
              err ? office_typed(err->detail, d->p) : d->reason, r ? r->subject : "",
-             d->cert && !err ? scep_cert_serial(d->cert, d->p) : "-", d->by);
+             d->cert && !err ? d->cert->serial : "-", d->by);
 }
 
 const scep_err *office_decide(scep_wire_done *out, office *o, const scep_wire_decide *in,
@@ -142,7 +142,7 @@ const scep_err *office_decide(scep_wire_done *out, office *o, const scep_wire_de
     audit_decision(&d, approved, err);
     SCEP_TRY(err);
     office_module_decided(office_endpoint_find(o, d.request->endpoint), d.request, d.cert, p);
-    out->serial = d.cert ? scep_cert_serial(d.cert, p) : "";
+    out->serial = d.cert ? d.cert->serial : "";
     out->text = d.cert ? apr_psprintf(p, "request %s: certificate %s was issued", d.id, out->serial)
                        : apr_psprintf(p, "request %s was denied", d.id);
     return NULL;

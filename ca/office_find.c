@@ -50,7 +50,7 @@ static const scep_err *poll(application *a)
     j.transaction = a->transaction;
     j.module = a->endpoint->module != NULL;
     j.minutes = scep_settings_number(&a->endpoint->settings, SCEP_SET_CacheRequest);
-    SCEP_TRY(store_run(a->o->store, poll_in_store, &j, a->p));
+    SCEP_TRY(store_read(a->o->store, poll_in_store, &j, a->p));
     a->answer = j.answer;
     if (a->answer.state == TRANSACTION_NEW)
         return scep_fail(a->p, BAD_CERT_ID, "no request of this transactionID and key is known");
@@ -198,7 +198,7 @@ static const scep_err *find(search *s)
     SCEP_TRY(check_switch(s));
     SCEP_TRY(check_signer(s));
     SCEP_TRY(find_authorities(s));
-    SCEP_TRY(store_run(s->o->store, find_in_store, s, s->p));
+    SCEP_TRY(store_read(s->o->store, find_in_store, s, s->p));
     if (s->in->message_type == SCEP_GET_CRL)
         return find_crl(s);
     if (!s->found)

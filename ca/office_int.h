@@ -35,7 +35,7 @@ typedef struct application {
     policy_binding bound; /* of a good challenge */
     transaction *transaction;
     const scep_err *conflict; /* the transactionID belongs to another key */
-    X509 *cert;               /* that was made for this application */
+    const issued_cert *cert;  /* that was made for this application */
     bool repeated;            /* the answer was there already */
     transaction_answer answer;
 } application;
@@ -65,7 +65,7 @@ office_view office_view_of(const office_endpoint *e);
  * Ask the CA.
  * @return NULL; REFUSED: it denies; UNAVAILABLE: it cannot be asked, or what it sent is of no use
  */
-SCEP_MUST const scep_err *office_ask_ca(X509 **out, const office_authority *a,
+SCEP_MUST const scep_err *office_ask_ca(const issued_cert **out, const office_authority *a,
                                         const conf_template *template, const scep_csr *csr,
                                         apr_pool_t *p);
 
@@ -101,8 +101,8 @@ SCEP_MUST const scep_err *office_module_verify_again(const office_endpoint *e,
 
 /** The same of what an administrator decided: it stands, whether the module hears of it or not.
  *  @param e NULL: is not served any more; @param cert NULL: denied */
-void office_module_decided(const office_endpoint *e, const store_request *r, const X509 *cert,
-                           apr_pool_t *p);
+void office_module_decided(const office_endpoint *e, const store_request *r,
+                           const issued_cert *cert, apr_pool_t *p);
 
 /** The template by the key usage of an NDESGenerateChallenge. @return NULL; BAD_REQUEST: the
  * endpoint has no policy module, its page was asked for, or params is no UTF-8; CONFIG */

@@ -71,7 +71,7 @@ const scep_err *office_requests(scep_wire_request_page *out, office *o, const sc
     out->requests = apr_array_make(p, PAGE_ROWS, sizeof(scep_wire_request));
     out->after = "";
     SCEP_TRY(state_wanted(&j.state, in->state, p));
-    SCEP_TRY(store_run(o->store, list_requests, &j, p));
+    SCEP_TRY(store_read(o->store, list_requests, &j, p));
     for (; n < j.rows->nelts && bytes < PAGE_BYTES; n++) {
         const store_request *r = &APR_ARRAY_IDX(j.rows, n, store_request);
 
@@ -159,7 +159,7 @@ const scep_err *office_certificates(scep_wire_certificate_page *out, office *o,
     out->certificates = apr_array_make(p, PAGE_ROWS, sizeof(scep_wire_certificate));
     out->after = "";
     SCEP_TRY(list_begin(&j, in, p));
-    SCEP_TRY(store_run(o->store, list_certificates, &j, p));
+    SCEP_TRY(store_read(o->store, list_certificates, &j, p));
     for (; n < j.rows->nelts && bytes < PAGE_BYTES; n++) {
         const store_certificate *c = &APR_ARRAY_IDX(j.rows, n, store_certificate);
 

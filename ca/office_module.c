@@ -191,15 +191,14 @@ const scep_err *office_module_verify_again(const office_endpoint *e, const store
     return verify(e->module, &asked, p);
 }
 
-void office_module_decided(const office_endpoint *e, const store_request *r, const X509 *cert,
-                           apr_pool_t *p)
+void office_module_decided(const office_endpoint *e, const store_request *r,
+                           const issued_cert *cert, apr_pool_t *p)
 {
     policy_module_request told;
-    scep_bytes certificate = { NULL, 0 };
+    const scep_bytes certificate = cert ? cert->der : (scep_bytes){ NULL, 0 };
     const scep_err *err;
 
-    if (!e || !e->module || request_of_queue(&told, r, apr_time_now() + DECIDED_TIME, p) ||
-        (cert && scep_cert_der(&certificate, cert, p)))
+    if (!e || !e->module || request_of_queue(&told, r, apr_time_now() + DECIDED_TIME, p))
         return;
     err = notify(e->module, told, cert ? POLICY_MODULE_SUCCESS : POLICY_MODULE_FAILURE,
                  cert ? 0 : HRESULT_FAIL, certificate, p);

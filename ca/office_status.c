@@ -5,7 +5,6 @@
 
 #include "certs.h"
 #include "clock.h"
-#include "issue.h"
 
 /* ---- counting ---- */
 
@@ -53,17 +52,6 @@ static uint64_t as_time(apr_int64_t seconds)
     return seconds > 0 ? (uint64_t)seconds : 0;
 }
 
-/* The earlier of *ends, where it is set, and the end of @a cert. */
-static const scep_err *shorten(uint64_t *ends, const X509 *cert, apr_pool_t *p)
-{
-    apr_int64_t end;
-
-    SCEP_TRY(issue_seconds(&end, X509_get0_notAfter(cert), p));
-    if (!*ends || as_time(end) < *ends)
-        *ends = as_time(end);
-    return NULL;
-}
-
 static const scep_err *tell_authority(scep_wire_authority_state *out, const office_authority *a,
                                       apr_pool_t *p)
 {
@@ -73,9 +61,9 @@ static const scep_err *tell_authority(scep_wire_authority_state *out, const offi
     *out = (scep_wire_authority_state){ .name = a->conf->name };
     out->subject = scep_name_line(X509_get_subject_name(sk_X509_value(chain, 0)), p);
     for (int i = 0; i < sk_X509_num(chain); i++)
-        SCEP_TRY(shorten(&out->ca_ends, sk_X509_value(chain, i), p));
-    SCEP_TRY(shorten(&out->ra_ends, ra->sign.cert, p));
-    return shorten(&out->ra_ends, ra->decrypt.cert, p);
+        SCEP_TRY(scep_cert_ends(&out->ca_ends, sk_X509_value(chain, i), p));
+    SCEP_TRY(scep_cert_ends(&out->ra_ends, ra->sign.cert, p));
+    return scep_cert_ends(&out->ra_ends, ra->decrypt.cert, p);
 }
 
 static void tell_endpoint(scep_wire_endpoint_state *out, const office_endpoint *e)
@@ -134,7 +122,7 @@ const scep_err *office_status(scep_wire_state *out, office *o, apr_pool_t *p)
     for (int i = 0; i < o->endpoints->nelts; i++)
         tell_endpoint(apr_array_push(out->endpoints),
                       APR_ARRAY_IDX(o->endpoints, i, office_endpoint *));
-    err = o->store ? store_run(o->store, ask_store, out, p)
+    err = o->store ? store_read(o->store, ask_store, out, p)
                    : scep_fail(p, UNAVAILABLE, "the database is not open");
     out->store = err ? 0 : 1;
     if (err)

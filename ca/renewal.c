@@ -148,7 +148,7 @@ const scep_err *renewal_check(renewal_facts *out, X509 *old, const renewal_trust
     *out = (renewal_facts){ 0 };
     if (fault)
         return scep_fail(p, REFUSED, "%s", fault);
-    SCEP_TRY(store_run(s, find_in_store, &j, p));
+    SCEP_TRY(store_read(s, find_in_store, &j, p));
     SCEP_TRY(check_revocation(j.found, old, trust, p));
     SCEP_TRY(check_place(j.found, place, p));
     out->known = j.found != NULL;

@@ -173,7 +173,7 @@ const scep_err *request_transaction(transaction **out, const store_request *r, a
         .bound = r->ends,
     };
     t->challenged = r->challenged;
-    t->proven = r->old.len > 0;
+    t->row.proven = r->old.len > 0;
     t->owner = transaction_owner(&t->row, p);
     *out = t;
     return NULL;
@@ -191,14 +191,13 @@ static const scep_err *sweep_in_store(store_tx *tx, void *baton)
     return store_request_sweep(tx, j->now, j->before, SWEPT_AT_ONCE, &j->changed);
 }
 
-const scep_err *request_sweep(store *s, apr_int64_t keep_seconds, apr_pool_t *p)
+const scep_err *request_sweep(bool *more, store *s, apr_int64_t keep_seconds, apr_pool_t *p)
 {
     apr_int64_t now = apr_time_sec(scep_now());
     sweep_job j = { .now = now, .before = now - keep_seconds };
 
-    /* short jobs, so that enrolments come in between */
-    do {
-        SCEP_TRY(store_run(s, sweep_in_store, &j, p));
-    } while (j.changed >= SWEPT_AT_ONCE);
+    *more = false;
+    SCEP_TRY(store_run(s, sweep_in_store, &j, p));
+    *more = j.changed >= SWEPT_AT_ONCE;
     return NULL;
 }

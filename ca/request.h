@@ -47,7 +47,9 @@ SCEP_MUST const scep_err *request_denied(store_tx *tx, const store_request *r, c
 SCEP_MUST const scep_err *request_transaction(transaction **out, const store_request *r,
                                               apr_pool_t *p);
 
-/** Expire what waited too long, forget what was decided @a keep_seconds ago. */
-SCEP_MUST const scep_err *request_sweep(store *s, apr_int64_t keep_seconds, apr_pool_t *p);
+/** Expire what waited too long, forget what was decided @a keep_seconds ago: a hundred of each at
+ *  most. @param more perhaps */
+SCEP_MUST const scep_err *request_sweep(bool *more, store *s, apr_int64_t keep_seconds,
+                                        apr_pool_t *p);
 
 #endif

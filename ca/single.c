@@ -124,7 +124,7 @@ const scep_err *single_password_is(bool *good, store *s, const char *endpoint, c
 {
     is_job j = { endpoint, hash, false };
 
-    SCEP_TRY(store_run(s, is_in_store, &j, p));
+    SCEP_TRY(store_read(s, is_in_store, &j, p));
     *good = j.good;
     return NULL;
 }

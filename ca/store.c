@@ -19,6 +19,8 @@ const scep_err *store_change(store_tx *tx, store_statement which, const void **a
     store_conn *c = tx->conn;
     int code;
 
+    if (tx->reads)
+        return scep_fail(tx->pool, INTERNAL, "a job that was said to read would write");
     if (c->broken)
         return unavailable(tx);
     code = apr_dbd_pbquery(c->driver, tx->scratch, c->handle, rows, c->statement[which], args);
@@ -143,21 +145,11 @@ const scep_err *store_endpoints(store_tx *tx, apr_array_header_t **names)
     return store_look(tx, STORE_ENDPOINT_LIST, STORE_ARGS(NULL), 1, names);
 }
 
-const scep_err *store_binding_put(store_tx *tx, const store_transaction *t, const char **bound)
+/* As it stands in its row. */
+static const char *row_id(const store_tx *tx, const store_transaction *t)
 {
-    int rows = 0;
-
-    SCEP_TRY(store_change(
-        tx, STORE_BINDING_PUT,
-        STORE_ARGS(t->endpoint, t->transaction, t->key_hash, &t->bound, &t->created), &rows));
-    *bound = t->key_hash;
-    if (rows == 1)
-        return NULL;
-    SCEP_TRY(store_change(
-        tx, STORE_BINDING_EXTEND,
-        STORE_ARGS(&t->bound, t->endpoint, t->transaction, t->key_hash, &t->bound), &rows));
-    SCEP_TRY(store_binding_get(tx, t, bound));
-    return *bound ? NULL : scep_fail(tx->pool, UNAVAILABLE, "another node removed the binding");
+    return t->proven ? apr_pstrcat(tx->scratch, STORE_PROVEN, t->transaction, NULL)
+                     : t->transaction;
 }
 
 const scep_err *store_binding_get(store_tx *tx, const store_transaction *key, const char **bound)
@@ -165,7 +157,8 @@ const scep_err *store_binding_get(store_tx *tx, const store_transaction *key, co
     apr_array_header_t *cells;
 
     SCEP_TRY(store_look(tx, STORE_BINDING_GET,
-                        STORE_ARGS(key->endpoint, key->transaction, &key->created), 1, &cells));
+                        STORE_ARGS(key->endpoint, key->transaction, &key->created, &key->created),
+                        1, &cells));
     *bound = cell(cells, 0);
     return NULL;
 }
@@ -175,8 +168,8 @@ const scep_err *store_transaction_put(store_tx *tx, const store_transaction *t, 
     int rows = 0;
 
     SCEP_TRY(store_change(tx, STORE_TRANSACTION_PUT,
-                          STORE_ARGS(t->endpoint, t->transaction, t->key_hash, t->csr_hash,
-                                     t->state, store_text(t->authority), store_text(t->serial),
+                          STORE_ARGS(t->endpoint, row_id(tx, t), t->key_hash, t->csr_hash, t->state,
+                                     store_text(t->authority), store_text(t->serial),
                                      store_text(t->request), &t->created, &t->ends, &t->bound),
                           &rows));
     *done = rows == 1;
@@ -186,6 +179,7 @@ const scep_err *store_transaction_put(store_tx *tx, const store_transaction *t, 
 const scep_err *store_transaction_get(store_tx *tx, const store_transaction *key,
                                       const store_transaction **found)
 {
+    const char *proven = apr_pstrcat(tx->scratch, STORE_PROVEN, key->transaction, NULL);
     const apr_int64_t *now = &key->created;
     apr_array_header_t *cells;
     store_transaction *t;
@@ -194,12 +188,13 @@ const scep_err *store_transaction_get(store_tx *tx, const store_transaction *key
     if (key->csr_hash)
         SCEP_TRY(store_look(
             tx, STORE_TRANSACTION_GET,
-            STORE_ARGS(key->endpoint, key->transaction, key->key_hash, key->csr_hash, now), 8,
+            STORE_ARGS(key->endpoint, row_id(tx, key), key->key_hash, key->csr_hash, now), 8,
             &cells));
     else
-        SCEP_TRY(store_look(tx, STORE_TRANSACTION_NEWEST,
-                            STORE_ARGS(key->endpoint, key->transaction, key->key_hash, now, now), 8,
-                            &cells));
+        SCEP_TRY(
+            store_look(tx, STORE_TRANSACTION_NEWEST,
+                       STORE_ARGS(key->endpoint, key->transaction, proven, key->key_hash, now, now),
+                       8, &cells));
     if (!cells->nelts)
         return NULL;
     t = apr_pmemdup(tx->pool, key, sizeof(*key));
@@ -221,7 +216,7 @@ const scep_err *store_transaction_decide(store_tx *tx, const store_transaction *
 
     SCEP_TRY(store_change(tx, STORE_TRANSACTION_DECIDE,
                           STORE_ARGS(t->state, store_text(t->authority), store_text(t->serial),
-                                     &t->ends, &t->bound, t->endpoint, t->transaction, t->key_hash,
+                                     &t->ends, &t->bound, t->endpoint, row_id(tx, t), t->key_hash,
                                      t->csr_hash, store_text(t->request)),
                           &rows));
     *done = rows == 1;
@@ -231,15 +226,8 @@ const scep_err *store_transaction_decide(store_tx *tx, const store_transaction *
 const scep_err *store_transaction_sweep(store_tx *tx, apr_int64_t before, int most, int *removed)
 {
     apr_int64_t limit = most;
-    int bindings = 0;
 
-    *removed = 0;
-    SCEP_TRY(
-        store_change(tx, STORE_TRANSACTION_SWEEP, STORE_ARGS(&before, &before, &limit), removed));
-    limit -= *removed;
-    SCEP_TRY(store_change(tx, STORE_BINDING_SWEEP, STORE_ARGS(&before, &limit), &bindings));
-    *removed += bindings;
-    return NULL;
+    return store_change(tx, STORE_TRANSACTION_SWEEP, STORE_ARGS(&before, &before, &limit), removed);
 }
 
 const scep_err *store_certificate_put(store_tx *tx, const store_certificate *c, bool *done)
@@ -334,21 +322,23 @@ const scep_err *store_certificate_revoke(store_tx *tx, const char *authority, co
     return *done ? store_change(tx, STORE_CRL_WANT, STORE_ARGS(authority), &rows) : NULL;
 }
 
-const scep_err *store_certificate_revoked(store_tx *tx, const char *authority, const char *serial,
-                                          apr_int64_t now, int most, apr_array_header_t **rows)
+const scep_err *store_certificate_revoked(store_tx *tx, const char *authority,
+                                          apr_int64_t not_after, const char *serial, int most,
+                                          apr_array_header_t **rows)
 {
     apr_int64_t limit = most;
     apr_array_header_t *cells;
 
-    SCEP_TRY(store_look(tx, STORE_CERTIFICATE_REVOKED, STORE_ARGS(authority, serial, &now, &limit),
-                        3, &cells));
-    *rows = apr_array_make(tx->pool, cells->nelts / 3, sizeof(store_certificate));
-    for (int i = 0; i < cells->nelts; i += 3) {
+    SCEP_TRY(store_look(tx, STORE_CERTIFICATE_REVOKED,
+                        STORE_ARGS(authority, &not_after, serial, &limit), 4, &cells));
+    *rows = apr_array_make(tx->pool, cells->nelts / 4, sizeof(store_certificate));
+    for (int i = 0; i < cells->nelts; i += 4) {
         store_certificate *c = apr_array_push(*rows);
 
         *c = (store_certificate){ .serial = cell(cells, i),
                                   .revoked = apr_atoi64(cell(cells, i + 1)),
-                                  .reason = apr_atoi64(cell(cells, i + 2)) };
+                                  .reason = apr_atoi64(cell(cells, i + 2)),
+                                  .not_after = apr_atoi64(cell(cells, i + 3)) };
     }
     return NULL;
 }

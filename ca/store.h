@@ -40,9 +40,10 @@ void store_close(store *s);
  *
  * It may be run twice or three times: where another job of its group has an error, and where the
  * database fails, the handle is opened anew and every job of the group is run once more. So a job
- * sets its results from what it reads, and nothing outside the database is changed in it. Rarely the first commit has happened although its answer was lost
- * (PostgreSQL only); then the second run meets its own rows: "there already" is therefore looked
- * at before "used up". It must not call store_run() or store_close().
+ * sets its results from what it reads, and nothing outside the database is changed in it. Rarely
+ * the first commit has happened although its answer was lost (PostgreSQL only); then the second run
+ * meets its own rows: "there already" is therefore looked at before "used up". It must not call
+ * store_run() or store_close().
  */
 typedef const scep_err *(*store_job_fn)(store_tx *tx, void *baton);
 
@@ -52,6 +53,13 @@ typedef const scep_err *(*store_job_fn)(store_tx *tx, void *baton);
  *         failed (after the handle was opened anew and the job run once more), or the store closes
  */
 SCEP_MUST const scep_err *store_run(store *s, store_job_fn fn, void *baton, apr_pool_t *p);
+
+/**
+ * The same for a job that changes nothing (INTERNAL where it would): it waits for nobody's commit
+ * but the one that goes on when it comes, meets what is committed, one state of it, and is not to
+ * be durable.
+ */
+SCEP_MUST const scep_err *store_read(store *s, store_job_fn fn, void *baton, apr_pool_t *p);
 
 /** The pool of the caller of store_run(), for results. */
 apr_pool_t *store_tx_pool(store_tx *tx);
@@ -151,16 +159,14 @@ typedef struct store_transaction {
     const char *request;            /* id of its row in the queue; "": it never waited */
     apr_int64_t created, ends;      /* seconds; ends: from then on the same request is a new one */
     apr_int64_t bound;              /* until then the transactionID belongs to the key */
+    bool proven; /* it belongs to no key: a certificate stands for it; not known where a row was
+                    asked for whatever the CSR */
 } store_transaction;
 
 /**
- * Bind a transactionID to a public key until t->bound; a binding that ended by t->created gives
- * way.
- * @param bound the key hash it is bound to now: this one, or the one that came first
+ * The key that a transactionID belongs to: that of the transactions which are not proven and bound.
+ * @param key its created: now. @param bound NULL: to none, or no longer
  */
-SCEP_MUST const scep_err *store_binding_put(store_tx *tx, const store_transaction *t,
-                                            const char **bound);
-/** @param key its created: now. @param bound NULL: not bound, or no longer */
 SCEP_MUST const scep_err *store_binding_get(store_tx *tx, const store_transaction *key,
                                             const char **bound);
 
@@ -181,7 +187,7 @@ SCEP_MUST const scep_err *store_transaction_get(store_tx *tx, const store_transa
  *  authority, serial, ends, bound. @param done whether exactly one row changed */
 SCEP_MUST const scep_err *store_transaction_decide(store_tx *tx, const store_transaction *t,
                                                    bool *done);
-/** Remove at most @a most transactions and bindings that bound nobody any more before @a before. */
+/** Remove at most @a most transactions that bound nobody any more before @a before. */
 SCEP_MUST const scep_err *store_transaction_sweep(store_tx *tx, apr_int64_t before, int most,
                                                   int *removed);
 
@@ -260,11 +266,12 @@ SCEP_MUST const scep_err *store_certificate_list(store_tx *tx, const char *autho
 SCEP_MUST const scep_err *store_certificate_revoke(store_tx *tx, const char *authority,
                                                    const char *serial, apr_int64_t now, int reason,
                                                    bool *done);
-/** At most @a most revoked ones of @a authority that end after @a now, by serial, after @a serial.
- *  @param rows of store_certificate: serial, revoked and reason only */
+/** At most @a most revoked ones of @a authority in the order of (notAfter, serial), behind those
+ * two: what ended long ago is not read. @param rows of store_certificate: serial, revoked, reason
+ * and not_after only */
 SCEP_MUST const scep_err *store_certificate_revoked(store_tx *tx, const char *authority,
-                                                    const char *serial, apr_int64_t now, int most,
-                                                    apr_array_header_t **rows);
+                                                    apr_int64_t not_after, const char *serial,
+                                                    int most, apr_array_header_t **rows);
 /** How many there are, for tests and status. */
 SCEP_MUST const scep_err *store_certificate_count(store_tx *tx, apr_int64_t *count);
 
@@ -280,7 +287,7 @@ typedef struct store_crl {
 
 /** Never NULL: an authority without a row has number 0. */
 SCEP_MUST const scep_err *store_crl_get(store_tx *tx, const char *authority, store_crl *out);
-/** The same for whoever asks often: its number and next_update only. */
+/** The same without der, which may be long. */
 SCEP_MUST const scep_err *store_crl_head(store_tx *tx, const char *authority, store_crl *out);
 /** Replace the one of number c->number - 1. @param done false: another node was faster */
 SCEP_MUST const scep_err *store_crl_put(store_tx *tx, const store_crl *c, bool *done);

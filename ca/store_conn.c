@@ -19,6 +19,9 @@
     "; SELECT pg_advisory_xact_lock(1935893872)" \
     "; SAVEPOINT scep_group"
 
+/* One state for all of its statements, without the lock. */
+#define PGSQL_BEGIN_READING "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
 /* A transaction that is gone is answered by PostgreSQL's COMMIT with success, and rolled back;
  * RELEASE fails then. SQLite's COMMIT fails by itself. */
 #define PGSQL_COMMIT "RELEASE SAVEPOINT scep_group; COMMIT"
@@ -181,6 +184,7 @@ static const scep_err *open_handle(store_conn *c, const char *where, apr_pool_t 
      * nodes have theirs in different order: each would wait for the other. */
     c->begin = sqlite ? "BEGIN IMMEDIATE" : PGSQL_BEGIN;
     c->commit = sqlite ? "COMMIT" : PGSQL_COMMIT;
+    c->begin_reading = sqlite ? "BEGIN" : PGSQL_BEGIN_READING;
     status = apr_dbd_open_ex(c->driver, c->pool, colon + 1, &c->handle, &why);
     if (status) {
         c->handle = NULL;

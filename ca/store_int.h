@@ -1,7 +1,7 @@
 /*
  * Inside the store: the connection, shared by the words (store.c, store_queue.c), the handle
- * (store_conn.c), its schema (store_schema.c) and the groups of jobs (store_writer.c). Nobody else includes
- * this, except the store's own test.
+ * (store_conn.c), its schema (store_schema.c) and the groups of jobs (store_writer.c). Nobody else
+ * includes this, except the store's own test.
  */
 #ifndef CA_STORE_INT_H
 #define CA_STORE_INT_H
@@ -10,7 +10,7 @@
 
 #include <apr_dbd.h>
 
-#define STORE_SCHEMA 3
+#define STORE_SCHEMA 4
 
 /* How long a group of jobs waits for a database that another process keeps locked, or that is
  * away: longer than a predecessor's last commits or a restart of the server take. */
@@ -88,19 +88,16 @@
     X(SINGLE_LIST, "SELECT " STORE_SINGLE_COLUMNS " FROM scep_single_password ORDER BY endpoint")  \
     X(SINGLE_DROP, "DELETE FROM scep_single_password WHERE endpoint = %s AND hash = %s")
 
-/* A node of version 1 that still runs during an upgrade writes no "bound": then "ends" holds. */
+/*
+ * What holds a transactionID for a key is the transaction itself. One that holds nothing has a
+ * STORE_PROVEN in front of its transaction_id, so that however many there are of these, they are
+ * not read by who asks for the key. A node of version 1 that still runs during an upgrade writes no
+ * "bound": then "ends" holds.
+ */
+#define STORE_PROVEN "~" /* in no base64 */
 #define STORE_TRANSACTION_SQL(X)                                                                   \
-    X(BINDING_PUT, "INSERT INTO scep_binding (endpoint, transaction_id, key_hash, ends)"           \
-                   " VALUES (%s, %s, %s, %lld) ON CONFLICT (endpoint, transaction_id)"             \
-                   " DO UPDATE SET key_hash = excluded.key_hash, ends = excluded.ends"             \
-                   " WHERE scep_binding.ends <= %lld")                                             \
-    X(BINDING_EXTEND, "UPDATE scep_binding SET ends = %lld WHERE endpoint = %s"                    \
-                      " AND transaction_id = %s AND key_hash = %s AND ends < %lld")                \
-    X(BINDING_GET, "SELECT key_hash FROM scep_binding WHERE endpoint = %s"                         \
-                   " AND transaction_id = %s AND ends > %lld")                                     \
-    X(BINDING_SWEEP, "DELETE FROM scep_binding WHERE (endpoint, transaction_id) IN"                \
-                     " (SELECT endpoint, transaction_id FROM scep_binding WHERE ends < %lld"       \
-                     " ORDER BY ends LIMIT %lld)")                                                 \
+    X(BINDING_GET, "SELECT key_hash FROM scep_transaction WHERE endpoint = %s"                     \
+                   " AND transaction_id = %s AND (bound > %lld OR ends > %lld) LIMIT 1")           \
     X(TRANSACTION_PUT, "INSERT INTO scep_transaction (endpoint, transaction_id, "                  \
                        "key_hash, " STORE_TRANSACTION_COLUMNS ")"                                  \
                        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %lld, %lld, %lld)"                \
@@ -114,8 +111,8 @@
       " WHERE endpoint = %s AND transaction_id = %s AND key_hash = %s AND csr_hash = %s"           \
       " AND ends > %lld")                                                                          \
     X(TRANSACTION_NEWEST, "SELECT " STORE_TRANSACTION_COLUMNS " FROM scep_transaction"             \
-                          " WHERE endpoint = %s AND transaction_id = %s AND key_hash = %s"         \
-                          " AND (bound > %lld OR ends > %lld)"                                     \
+                          " WHERE endpoint = %s AND transaction_id IN (%s, %s)"                    \
+                          " AND key_hash = %s AND (bound > %lld OR ends > %lld)"                   \
                           " ORDER BY created DESC, state DESC, csr_hash LIMIT 1")                  \
     X(TRANSACTION_DECIDE,                                                                          \
       "UPDATE scep_transaction SET state = %s, authority = %s, serial = %s,"                       \
@@ -127,23 +124,29 @@
       " (SELECT endpoint, transaction_id, key_hash, csr_hash FROM scep_transaction"                \
       " WHERE bound < %lld AND ends < %lld ORDER BY bound LIMIT %lld)")
 
+/* Of a serial number: looked up at one authority after the other, as an index by serial numbers
+ * alone costs every enrolment a page. */
 #define STORE_CERTIFICATE_SQL(X)                                                                \
     X(CERTIFICATE_PUT, "INSERT INTO scep_certificate (" STORE_CERTIFICATE_COLUMNS ", der)"      \
                        " VALUES (%s, %s, %s, %s, %s, %s, %s, %lld, %lld, %lld, %lld, %lld, %s)" \
                        " ON CONFLICT DO NOTHING")                                               \
     X(CERTIFICATE_GET, "SELECT " STORE_CERTIFICATE_COLUMNS ", der FROM scep_certificate"        \
                        " WHERE authority = %s AND serial = %s")                                 \
-    X(CERTIFICATE_OF_SERIAL, "SELECT " STORE_CERTIFICATE_COLUMNS ", der FROM scep_certificate"  \
-                             " WHERE serial = %s ORDER BY authority")                           \
+    X(CERTIFICATE_OF_SERIAL,                                                                    \
+      "WITH RECURSIVE named (name) AS (SELECT min(authority) FROM scep_certificate UNION"       \
+      " SELECT (SELECT min(authority) FROM scep_certificate WHERE authority > named.name)"      \
+      " FROM named WHERE named.name IS NOT NULL)"                                               \
+      " SELECT " STORE_CERTIFICATE_COLUMNS ", der FROM named JOIN scep_certificate"             \
+      " ON authority = named.name WHERE serial = %s ORDER BY authority")                        \
     X(CERTIFICATE_LIST,                                                                         \
       "SELECT " STORE_CERTIFICATE_COLUMNS " FROM scep_certificate"                              \
       " WHERE (authority, serial) > (%s, %s) ORDER BY authority, serial LIMIT %lld")            \
     X(CERTIFICATE_REVOKE, "UPDATE scep_certificate SET revoked = %lld, reason = %lld"           \
                           " WHERE authority = %s AND serial = %s AND revoked = 0")              \
     X(CERTIFICATE_REVOKED,                                                                      \
-      "SELECT serial, revoked, reason FROM scep_certificate"                                    \
-      " WHERE authority = %s AND serial > %s AND revoked > 0 AND not_after > %lld"              \
-      " ORDER BY serial LIMIT %lld")                                                            \
+      "SELECT serial, revoked, reason, not_after FROM scep_certificate"                         \
+      " WHERE authority = %s AND (not_after, serial) > (%lld, %s) AND revoked > 0"              \
+      " ORDER BY not_after, serial LIMIT %lld")                                                 \
     X(CERTIFICATE_COUNT, "SELECT count(*) FROM scep_certificate")
 
 #define STORE_REQUEST_SQL(X)                                                                       \
@@ -169,10 +172,9 @@
     X(REQUEST_EXPIRE, "UPDATE scep_request SET state = 'expired' WHERE id IN"                      \
                       " (SELECT id FROM scep_request WHERE state = 'pending' AND ends <= %lld"     \
                       " ORDER BY ends LIMIT %lld)")                                                \
-    X(REQUEST_FORGET,                                                                              \
-      "DELETE FROM scep_request WHERE id IN"                                                       \
-      " (SELECT id FROM scep_request WHERE state IN ('issued', 'denied', 'expired')"               \
-      " AND ends < %lld ORDER BY ends LIMIT %lld)")
+    X(REQUEST_FORGET, "DELETE FROM scep_request WHERE id IN"                                       \
+                      " (SELECT id FROM scep_request WHERE state = %s"                             \
+                      " AND ends < %lld ORDER BY ends LIMIT %lld)")
 
 #define STORE_CRL_SQL(X)                                                                    \
     X(CRL_WANT, "INSERT INTO scep_crl (authority, wanted, holds, crl_number, this_update,"  \
@@ -180,7 +182,8 @@
                 " DO UPDATE SET wanted = scep_crl.wanted + 1")                              \
     X(CRL_GET, "SELECT wanted, holds, crl_number, this_update, next_update, der"            \
                " FROM scep_crl WHERE authority = %s")                                       \
-    X(CRL_HEAD, "SELECT crl_number, next_update FROM scep_crl WHERE authority = %s")        \
+    X(CRL_HEAD, "SELECT wanted, holds, crl_number, this_update, next_update"                \
+                " FROM scep_crl WHERE authority = %s")                                      \
     X(CRL_FIRST, "INSERT INTO scep_crl (authority, wanted, holds, crl_number, this_update," \
                  " next_update, der) VALUES (%s, %lld, %lld, %lld, %lld, %lld, %s)"         \
                  " ON CONFLICT DO NOTHING")                                                 \
@@ -219,6 +222,7 @@ typedef struct store_conn {
     apr_dbd_t *handle;
     apr_dbd_prepared_t *statement[STORE_STATEMENT_COUNT];
     const char *begin, *commit; /* the words that open a transaction and end it */
+    const char *begin_reading;  /* one that only reads; COMMIT ends it */
     bool broken;
     char why[256]; /* where broken: one printable line */
 } store_conn;
@@ -227,6 +231,7 @@ struct store_tx {
     store_conn *conn;
     apr_pool_t *pool;    /* the caller's: results and errors */
     apr_pool_t *scratch; /* the group's: what the driver needs */
+    bool reads;          /* it may not write */
 };
 
 /** Open a handle: driver, PRAGMAs, schema, statements.
@@ -275,6 +280,9 @@ SCEP_MUST const scep_err *store_look(store_tx *tx, store_statement which, const 
                                      int columns, apr_array_header_t **cells);
 /** Columns are NOT NULL: what is unknown is empty. */
 const char *store_text(const char *value);
+
+/** For the store's test: how many jobs wait for the next group. */
+int store_waiting(store *s);
 
 /** For the store's test: another patience than STORE_PATIENCE. */
 void store_patience_set(store *s, apr_interval_time_t patience);

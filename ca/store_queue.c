@@ -130,14 +130,31 @@ const scep_err *store_request_list(store_tx *tx, const char *state, const char *
 const scep_err *store_request_sweep(store_tx *tx, apr_int64_t now, apr_int64_t before, int most,
                                     int *changed)
 {
+    static const char *const decided[] = { "issued", "denied", "expired" };
     apr_int64_t limit = most;
-    int expired = 0;
+    int rows = 0;
 
-    *changed = 0;
-    SCEP_TRY(store_change(tx, STORE_REQUEST_EXPIRE, STORE_ARGS(&now, &limit), &expired));
-    SCEP_TRY(store_change(tx, STORE_REQUEST_FORGET, STORE_ARGS(&before, &limit), changed));
-    *changed += expired;
+    SCEP_TRY(store_change(tx, STORE_REQUEST_EXPIRE, STORE_ARGS(&now, &limit), changed));
+    /* one state after the other, as the index has them: of several at once all would be sorted */
+    for (int i = 0; i < 3; i++, limit -= rows, *changed += rows)
+        SCEP_TRY(
+            store_change(tx, STORE_REQUEST_FORGET, STORE_ARGS(decided[i], &before, &limit), &rows));
     return NULL;
+}
+
+/* From the cells of CRL_HEAD, with which CRL_GET begins, too. */
+static store_crl crl_of(const apr_array_header_t *cells, const char *authority)
+{
+    store_crl crl = { .authority = authority };
+
+    if (cells->nelts) {
+        crl.wanted = number(cells, 0);
+        crl.holds = number(cells, 1);
+        crl.number = number(cells, 2);
+        crl.this_update = number(cells, 3);
+        crl.next_update = number(cells, 4);
+    }
+    return crl;
 }
 
 const scep_err *store_crl_get(store_tx *tx, const char *authority, store_crl *out)
@@ -145,27 +162,16 @@ const scep_err *store_crl_get(store_tx *tx, const char *authority, store_crl *ou
     apr_array_header_t *cells;
 
     SCEP_TRY(store_look(tx, STORE_CRL_GET, STORE_ARGS(authority), 6, &cells));
-    *out = (store_crl){ .authority = authority };
-    if (!cells->nelts)
-        return NULL;
-    out->wanted = number(cells, 0);
-    out->holds = number(cells, 1);
-    out->number = number(cells, 2);
-    out->this_update = number(cells, 3);
-    out->next_update = number(cells, 4);
-    return scep_unbase64(&out->der, cell(cells, 5), tx->pool);
+    *out = crl_of(cells, authority);
+    return cells->nelts ? scep_unbase64(&out->der, cell(cells, 5), tx->pool) : NULL;
 }
 
 const scep_err *store_crl_head(store_tx *tx, const char *authority, store_crl *out)
 {
     apr_array_header_t *cells;
 
-    SCEP_TRY(store_look(tx, STORE_CRL_HEAD, STORE_ARGS(authority), 2, &cells));
-    *out = (store_crl){ .authority = authority };
-    if (!cells->nelts)
-        return NULL;
-    out->number = number(cells, 0);
-    out->next_update = number(cells, 1);
+    SCEP_TRY(store_look(tx, STORE_CRL_HEAD, STORE_ARGS(authority), 5, &cells));
+    *out = crl_of(cells, authority);
     return NULL;
 }
 

@@ -1,4 +1,4 @@
-/* The schema: made, and brought up from versions 1 and 2. */
+/* The schema: made, and brought up from versions 1 to 3. */
 #include "store_int.h"
 
 #include <apr_strings.h>
@@ -28,11 +28,6 @@ static const char *const schema[] = {
     " sealed TEXT NOT NULL, hash TEXT NOT NULL, username TEXT NOT NULL, peer TEXT NOT NULL,"
     " templates TEXT NOT NULL, created BIGINT NOT NULL)",
 
-    "CREATE TABLE IF NOT EXISTS scep_binding (endpoint TEXT NOT NULL,"
-    " transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL, ends BIGINT NOT NULL,"
-    " PRIMARY KEY (endpoint, transaction_id))",
-    "CREATE INDEX IF NOT EXISTS scep_binding_ends ON scep_binding (ends)",
-
     "CREATE TABLE IF NOT EXISTS scep_transaction (endpoint TEXT NOT NULL,"
     " transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL, csr_hash TEXT NOT NULL,"
     " authority TEXT NOT NULL, serial TEXT NOT NULL, created BIGINT NOT NULL,"
@@ -47,9 +42,8 @@ static const char *const schema[] = {
     " der TEXT NOT NULL, not_before BIGINT NOT NULL, not_after BIGINT NOT NULL,"
     " issued BIGINT NOT NULL, revoked BIGINT NOT NULL DEFAULT 0,"
     " reason BIGINT NOT NULL DEFAULT 0, PRIMARY KEY (authority, serial))",
-    "CREATE INDEX IF NOT EXISTS scep_certificate_serial ON scep_certificate (serial)",
-    "CREATE INDEX IF NOT EXISTS scep_certificate_revoked ON scep_certificate (authority, serial)"
-    " WHERE revoked > 0",
+    "CREATE INDEX IF NOT EXISTS scep_certificate_revoked ON scep_certificate"
+    " (authority, not_after, serial, revoked, reason) WHERE revoked > 0",
 
     "CREATE TABLE IF NOT EXISTS scep_request (id TEXT NOT NULL PRIMARY KEY,"
     " endpoint TEXT NOT NULL, authority TEXT NOT NULL, template_name TEXT NOT NULL,"
@@ -104,7 +98,24 @@ static const char *const from_1[] = {
 /* From version 2, and from 1 after what stands above. */
 static const char *const from_2[] = {
     "ALTER TABLE scep_challenge ADD COLUMN templates TEXT NOT NULL DEFAULT ''",
-    "UPDATE scep_meta SET value = 3 WHERE name = 'schema'",
+};
+
+/*
+ * From version 3, and from older ones after what stands above. Bindings had a table of their own: a
+ * transaction without one was proven by a certificate. The table stays, without its rows, for a
+ * node of an older version that goes on for a moment and asks and fills it.
+ */
+static const char *const from_3[] = {
+    "UPDATE scep_transaction SET transaction_id = '" STORE_PROVEN "' || transaction_id"
+    " WHERE NOT EXISTS (SELECT key_hash FROM scep_binding"
+    " WHERE scep_binding.endpoint = scep_transaction.endpoint"
+    " AND scep_binding.transaction_id = scep_transaction.transaction_id"
+    " AND scep_binding.key_hash = scep_transaction.key_hash)",
+    "DELETE FROM scep_binding",
+    "DROP INDEX IF EXISTS scep_binding_ends",
+    "DROP INDEX IF EXISTS scep_certificate_serial",
+    "DROP INDEX IF EXISTS scep_certificate_revoked",
+    "UPDATE scep_meta SET value = 4 WHERE name = 'schema'",
 };
 
 static bool run_all(store_conn *c, const char *const *sql, size_t n, apr_pool_t *p)
@@ -137,7 +148,7 @@ static const scep_err *create(store_conn *c, apr_pool_t *p)
 /* A version that can be brought up. */
 static bool is_older(const char *version)
 {
-    return apr_atoi64(version) == 1 || apr_atoi64(version) == 2;
+    return apr_atoi64(version) >= 1 && apr_atoi64(version) < STORE_SCHEMA;
 }
 
 /* The row is locked before its value is believed: where another node was faster, there is nothing
@@ -154,9 +165,11 @@ static bool upgrade_in_transaction(store_conn *c, apr_pool_t *p)
     }
     if (!is_older(value))
         return true;
-    if (apr_atoi64(value) == 1 && !run_all(c, from_1, sizeof(from_1) / sizeof(*from_1), p))
+    if (apr_atoi64(value) <= 1 && !run_all(c, from_1, sizeof(from_1) / sizeof(*from_1), p))
         return false;
-    return run_all(c, from_2, sizeof(from_2) / sizeof(*from_2), p) && make(c, p);
+    if (apr_atoi64(value) <= 2 && !run_all(c, from_2, sizeof(from_2) / sizeof(*from_2), p))
+        return false;
+    return run_all(c, from_3, sizeof(from_3) / sizeof(*from_3), p) && make(c, p);
 }
 
 static const scep_err *upgrade(store_conn *c, const char *from, apr_pool_t *p)

@@ -3,6 +3,9 @@
  * all jobs that wait, commits them as one group, names the first of those that came meanwhile as
  * the next to lead, and wakes each caller once. No thread of its own: where nobody else is at the
  * store, a job runs without a hand-off.
+ *
+ * Jobs that only read go first: they meet what is committed, and their callers are woken before the
+ * commit. Where one of them leads, it takes no others, and the one that writes leads next.
  */
 #include "store_int.h"
 #include "log.h"
@@ -21,10 +24,16 @@ typedef struct job {
     void *baton;
     apr_pool_t *pool;
     const scep_err *err;
+    bool reads; /* it writes nothing */
     sem_t turn; /* posted once, except for who leads at once: it is done, or its caller leads */
     bool leads; /* set before that; read after it */
     struct job *next;
 } job;
+
+/* What one transaction runs. */
+typedef struct group {
+    job *readers, *writers;
+} group;
 
 struct store {
     const char *where;
@@ -53,7 +62,7 @@ static void drop_connection(store *s, const char *why)
 
 /* A busy database and a lost connection look alike through the driver: both get a fresh handle,
  * until the deadline. */
-static bool begin(store *s, apr_time_t deadline)
+static bool begin(store *s, bool reads, apr_time_t deadline)
 {
     for (;;) {
         if (!s->conn) {
@@ -63,7 +72,8 @@ static bool begin(store *s, apr_time_t deadline)
                 drop_connection(s, err->detail);
         }
         if (s->conn) {
-            if (store_conn_exec(s->conn, s->conn->begin, s->scratch))
+            if (store_conn_exec(s->conn, reads ? s->conn->begin_reading : s->conn->begin,
+                                s->scratch))
                 return true;
             drop_connection(s, s->conn->why);
         }
@@ -75,7 +85,7 @@ static bool begin(store *s, apr_time_t deadline)
 
 static bool run_apart(store *s, job *j)
 {
-    store_tx tx = { s->conn, j->pool, s->scratch };
+    store_tx tx = { s->conn, j->pool, s->scratch, j->reads };
 
     if (!store_conn_exec(s->conn, "SAVEPOINT scep_job", s->scratch))
         return false;
@@ -91,7 +101,7 @@ static int run_together(store *s, job *first)
     int objections = 0;
 
     for (job *j = first; j && !s->conn->broken; j = j->next) {
-        store_tx tx = { s->conn, j->pool, s->scratch };
+        store_tx tx = { s->conn, j->pool, s->scratch, j->reads };
 
         j->err = j->fn(&tx, j->baton);
         objections += j->err != NULL;
@@ -125,7 +135,7 @@ static bool run_group(store *s, job *first)
         return false;
     if (!first->next)
         return true;
-    if (!begin(s, apr_time_now() + s->patience))
+    if (!begin(s, false, apr_time_now() + s->patience))
         return false;
     for (job *j = first; done && j; j = j->next)
         done = run_apart(s, j);
@@ -146,7 +156,7 @@ static int run_singly(store *s, job *first)
 
     for (job *j = first; j; j = next) {
         next = j->next;
-        if (!begin(s, apr_time_now() + s->patience)) {
+        if (!begin(s, false, apr_time_now() + s->patience)) {
             for (; j; j = j->next)
                 failed += give_up(s, j);
             break;
@@ -157,29 +167,6 @@ static int run_singly(store *s, job *first)
         j->next = next;
     }
     return failed;
-}
-
-static void run_all(store *s, job *first)
-{
-    int failed = 0;
-
-    if (begin(s, apr_time_now() + s->patience)) {
-        if (!run_group(s, first)) {
-            log_line(LOG_LEVEL_WARN,
-                     "SCEP0280: the database failed (%s): it is opened anew and the calls are "
-                     "run once more",
-                     s->why);
-            failed = run_singly(s, first);
-        }
-    } else {
-        for (job *j = first; j; j = j->next)
-            failed += give_up(s, j);
-    }
-    if (failed)
-        log_line(LOG_LEVEL_ERROR,
-                 "SCEP0281: the database failed (%s): calls answered with \"try again later\": %d",
-                 s->why, failed);
-    apr_pool_clear(s->scratch);
 }
 
 static void give_turn(job *j)
@@ -194,17 +181,85 @@ static void await_turn(job *j)
         continue;
 }
 
-/* All that waits. The first of them is the leader's own. */
-static job *take_group(store *s)
+/* All but the leader's own. */
+static void wake(job *first, const job *own)
 {
-    job *first;
+    job *next;
+
+    for (job *j = first; j; j = next) {
+        next = j->next; /* a job is gone as soon as its caller may look at it */
+        if (j != own)
+            give_turn(j);
+    }
+}
+
+/* Those that only read: what they met is there, whatever becomes of the others.
+ * @return false: the handle is gone, and they are to run once more */
+static bool run_readers(store *s, group *g, const job *own)
+{
+    (void)run_together(s, g->readers);
+    if (s->conn->broken) {
+        drop_connection(s, s->conn->why);
+        return false;
+    }
+    wake(g->readers, own);
+    g->readers = NULL;
+    return g->writers || end(s, "COMMIT");
+}
+
+static int give_all_up(store *s, job *first)
+{
+    int failed = 0;
+
+    for (job *j = first; j; j = j->next)
+        failed += give_up(s, j);
+    return failed;
+}
+
+/* Wakes the callers of those of @a g that are left. */
+static void run_all(store *s, group *g, const job *own)
+{
+    int failed = 0;
+
+    if (!begin(s, !g->writers, apr_time_now() + s->patience)) {
+        failed = give_all_up(s, g->readers) + give_all_up(s, g->writers);
+    } else if (!run_readers(s, g, own) || (g->writers && !run_group(s, g->writers))) {
+        log_line(LOG_LEVEL_WARN,
+                 "SCEP0280: the database failed (%s): it is opened anew and the calls are "
+                 "run once more",
+                 s->why);
+        failed = run_singly(s, g->readers) + run_singly(s, g->writers);
+    }
+    if (failed)
+        log_line(LOG_LEVEL_ERROR,
+                 "SCEP0281: the database failed (%s): calls answered with \"try again later\": %d",
+                 s->why, failed);
+    apr_pool_clear(s->scratch);
+}
+
+/* All that waits, or all that only reads where the leader's own does. */
+static group take_group(store *s, const job *own)
+{
+    group g = { NULL, NULL };
+    job **readers = &g.readers, **writers = &g.writers;
 
     apr_thread_mutex_lock(s->mutex);
-    first = s->first;
+    for (job *j = s->first; j; j = j->next) {
+        job ***list = j->reads ? &readers : &writers;
+
+        **list = j;
+        *list = &j->next;
+    }
+    *readers = *writers = NULL;
     s->first = NULL;
     s->last = &s->first;
+    if (own->reads && g.writers) {
+        s->first = g.writers;
+        s->last = writers;
+        g.writers = NULL;
+    }
     apr_thread_mutex_unlock(s->mutex);
-    return first;
+    return g;
 }
 
 /* Whoever came meanwhile and waits for longest leads next. */
@@ -224,17 +279,14 @@ static void name_next(store *s)
         give_turn(next);
 }
 
-static void lead(store *s)
+static void lead(store *s, const job *own)
 {
-    job *own = take_group(s);
-    job *next;
+    group g = take_group(s, own);
 
-    run_all(s, own);
+    run_all(s, &g, own);
     name_next(s);
-    for (job *j = own->next; j; j = next) {
-        next = j->next; /* a job is gone as soon as its caller may look at it */
-        give_turn(j);
-    }
+    wake(g.readers, own);
+    wake(g.writers, own);
 }
 
 /* @param first nobody leads, so the caller does at once; otherwise its turn comes
@@ -255,9 +307,9 @@ static bool enqueue(store *s, job *j, bool *first)
     return open;
 }
 
-const scep_err *store_run(store *s, store_job_fn fn, void *baton, apr_pool_t *p)
+static const scep_err *run(store *s, bool reads, store_job_fn fn, void *baton, apr_pool_t *p)
 {
-    job j = { .fn = fn, .baton = baton, .pool = p };
+    job j = { .fn = fn, .baton = baton, .pool = p, .reads = reads };
     bool first = false;
 
     if (sem_init(&j.turn, 0, 0) != 0)
@@ -270,9 +322,19 @@ const scep_err *store_run(store *s, store_job_fn fn, void *baton, apr_pool_t *p)
     if (!first)
         await_turn(&j);
     if (first || j.leads)
-        lead(s);
+        lead(s, &j);
     (void)sem_destroy(&j.turn);
     return j.err;
+}
+
+const scep_err *store_run(store *s, store_job_fn fn, void *baton, apr_pool_t *p)
+{
+    return run(s, false, fn, baton, p);
+}
+
+const scep_err *store_read(store *s, store_job_fn fn, void *baton, apr_pool_t *p)
+{
+    return run(s, true, fn, baton, p);
 }
 
 void store_close(store *s)
@@ -337,4 +399,15 @@ const scep_err *store_open(store **out, const char *where, apr_pool_t *p)
 void store_patience_set(store *s, apr_interval_time_t patience)
 {
     s->patience = patience;
+}
+
+int store_waiting(store *s)
+{
+    int n = 0;
+
+    apr_thread_mutex_lock(s->mutex);
+    for (const job *j = s->first; j; j = j->next)
+        n++;
+    apr_thread_mutex_unlock(s->mutex);
+    return n;
 }

@@ -2,7 +2,6 @@
 #include "transaction.h"
 #include "certs.h"
 #include "clock.h"
-#include "issue.h"
 
 #include <apr_strings.h>
 #include <string.h>
@@ -47,7 +46,7 @@ const scep_err *transaction_prove(transaction *t, const scep_csr *csr, const X50
     SCEP_TRY(scep_sha256(hash, parts, sizeof(parts) / sizeof(parts[0]), p));
     t->row.csr_hash = scep_base64(p, (scep_bytes){ hash, sizeof(hash) });
     t->owner = transaction_owner(&t->row, p);
-    t->proven = true;
+    t->row.proven = true;
     return NULL;
 }
 
@@ -60,7 +59,7 @@ const char *transaction_owner(const store_transaction *row, apr_pool_t *p)
 
 static const scep_err *check_key(store_tx *tx, const transaction *t, const char *bound)
 {
-    if (bound && !t->proven && strcmp(bound, t->row.key_hash) != 0)
+    if (bound && !t->row.proven && strcmp(bound, t->row.key_hash) != 0)
         return scep_fail(store_tx_pool(tx), REFUSED,
                          "this transactionID was used with another key: the device must choose "
                          "another transactionID");
@@ -129,45 +128,31 @@ const scep_err *transaction_poll(store_tx *tx, const transaction *t, long minute
     return NULL;
 }
 
-const scep_err *transaction_set_issued(transaction *t, X509 *cert, const char *authority,
-                                       apr_pool_t *p)
+void transaction_set_issued(transaction *t, const issued_cert *cert, const char *authority)
 {
     store_transaction *row = &t->row;
-    apr_int64_t begins;
 
-    SCEP_TRY(issue_seconds(&begins, X509_get0_notBefore(cert), p));
-    SCEP_TRY(issue_seconds(&row->bound, X509_get0_notAfter(cert), p));
     row->state = "issued";
     row->authority = authority;
-    row->serial = scep_cert_serial(cert, p);
+    row->serial = cert->serial;
     row->created = apr_time_sec(scep_now());
-    row->ends = t->challenged ? begins + (row->bound - begins) / 2 : row->bound; /* */
-    return NULL;
-}
-
-static const scep_err *bind_key(store_tx *tx, const transaction *t)
-{
-    const char *bound;
-
-    if (t->proven)
-        return NULL;
-    SCEP_TRY(store_binding_put(tx, &t->row, &bound));
-    return check_key(tx, t, bound);
+    row->bound = cert->ends;
+    row->ends =
+        t->challenged ? cert->begins + (cert->ends - cert->begins) / 2 : cert->ends; /* */
 }
 
 const scep_err *transaction_record(store_tx *tx, const transaction *t, bool *done)
 {
-    SCEP_TRY(bind_key(tx, t));
+    const char *bound;
+
+    SCEP_TRY(store_binding_get(tx, &t->row, &bound));
+    SCEP_TRY(check_key(tx, t, bound));
     return store_transaction_put(tx, &t->row, done);
 }
 
-/* What waits was let in when it was recorded; its key's binding, if it has one, is made longer. */
+/* What waits was let in when it was recorded. */
 const scep_err *transaction_decide(store_tx *tx, const transaction *t, bool *done)
 {
-    const char *bound;
-
-    if (!t->proven)
-        SCEP_TRY(store_binding_put(tx, &t->row, &bound));
     return store_transaction_decide(tx, &t->row, done);
 }
 
@@ -183,13 +168,12 @@ static const scep_err *sweep_in_store(store_tx *tx, void *baton)
     return store_transaction_sweep(tx, j->before, SWEPT_AT_ONCE, &j->removed);
 }
 
-const scep_err *transaction_sweep(store *s, apr_int64_t keep_seconds, apr_pool_t *p)
+const scep_err *transaction_sweep(bool *more, store *s, apr_int64_t keep_seconds, apr_pool_t *p)
 {
     sweep_job j = { .before = apr_time_sec(scep_now()) - keep_seconds };
 
-    /* short jobs, so that enrolments come in between */
-    do {
-        SCEP_TRY(store_run(s, sweep_in_store, &j, p));
-    } while (j.removed >= SWEPT_AT_ONCE);
+    *more = false;
+    SCEP_TRY(store_run(s, sweep_in_store, &j, p));
+    *more = j.removed >= SWEPT_AT_ONCE;
     return NULL;
 }

@@ -8,18 +8,20 @@
 #define CA_TRANSACTION_H
 
 #include "csr.h"
+#include "issue.h"
 #include "store.h"
 
+/*
+ * row.proven: a renewal: a certificate stands for its key, so that no other key's use of the
+ * transactionID binds it, and it binds nobody else: any holder of a certificate could choose
+ * another device's transactionID (S-22). Some devices hash the new key into it, and sign with the
+ * old one, then with the new one; each key has its own answers all the same.
+ */
 typedef struct transaction {
     store_transaction row; /* hashes filled in; the rest once known */
     bool challenged;       /* a challenge is used up for it: whoever asks again after half of the
                               certificate's life has to bring another one, so the request is new then */
     const char *owner;     /* one text for the whole identity, for reservations */
-    bool proven; /* a renewal: a certificate stands for its key, so that no other key's use of the
-                    transactionID binds it, and it binds nobody else: any holder of a certificate
-                    could choose another device's transactionID (S-22). Some devices hash the new
-                    key into it, and sign with the old one, then with the new one; each key has its
-                    own answers all the same */
 } transaction;
 
 /* What was answered before. */
@@ -76,8 +78,7 @@ SCEP_MUST const scep_err *transaction_poll(store_tx *tx, const transaction *t, l
                                            transaction_answer *answer);
 
 /** t->row says that it was issued: serial, authority, and its times from the certificate's. */
-SCEP_MUST const scep_err *transaction_set_issued(transaction *t, X509 *cert, const char *authority,
-                                                 apr_pool_t *p);
+void transaction_set_issued(transaction *t, const issued_cert *cert, const char *authority);
 
 /**
  * In the job that settles the request, after row.state and what belongs to it were set.
@@ -92,7 +93,8 @@ SCEP_MUST const scep_err *transaction_record(store_tx *tx, const transaction *t,
  */
 SCEP_MUST const scep_err *transaction_decide(store_tx *tx, const transaction *t, bool *done);
 
-/** Forget, a hundred at a time, what ended more than @a keep_seconds ago. */
-SCEP_MUST const scep_err *transaction_sweep(store *s, apr_int64_t keep_seconds, apr_pool_t *p);
+/** Forget a hundred at most of what ended more than @a keep_seconds ago. @param more perhaps */
+SCEP_MUST const scep_err *transaction_sweep(bool *more, store *s, apr_int64_t keep_seconds,
+                                            apr_pool_t *p);
 
 #endif

@@ -1,6 +1,6 @@
 /* The allow-list of algorithms and keys. */
 #include "algorithm.h"
-#include "legacy.h"
+#include "fetched.h"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -34,29 +34,11 @@ static const char *algorithm_name(const X509_ALGOR *alg, apr_pool_t *p)
     return scep_printable(p, scep_bytes_of(name), sizeof(name));
 }
 
-static const EVP_MD *digest_of(int nid)
-{
-    switch (nid) {
-    case NID_sha1:
-        return EVP_sha1();
-    case NID_sha224:
-        return EVP_sha224();
-    case NID_sha256:
-        return EVP_sha256();
-    case NID_sha384:
-        return EVP_sha384();
-    case NID_sha512:
-        return EVP_sha512();
-    default:
-        return NULL;
-    }
-}
-
 /* @param alg where @a nid was found, for its name */
 static const scep_err *accept_digest(const EVP_MD **out, int nid, const X509_ALGOR *alg, int least,
                                      bool legacy, apr_pool_t *p)
 {
-    const EVP_MD *md = digest_of(nid);
+    const EVP_MD *md = scep_fetched_digest(nid);
 
     if (nid == NID_md5 && legacy && least <= SHA1_BITS) {
         *out = EVP_md5();
@@ -101,7 +83,7 @@ static const scep_err *accept_mask(scep_mask *out, const X509_ALGOR *digest, con
     X509_ALGOR *inner;
     scep_bytes der;
 
-    *out = (scep_mask){ EVP_sha1(), EVP_sha1() };
+    *out = (scep_mask){ scep_fetched_digest(NID_sha1), scep_fetched_digest(NID_sha1) };
     if (!digest && least > 160)
         return scep_fail(p, BAD_ALG,
                          "digest algorithm sha1 inside RSA-PSS is weaker than the %d "
@@ -181,64 +163,16 @@ const scep_err *scep_algorithm_signature(scep_scheme *out, const X509_ALGOR *dig
     return accept_digest(&named, digest_nid, signature, least, legacy, p);
 }
 
-/* @return false: OpenSSL cannot do it; what it says is left in its queue */
-static bool begin_verifying(EVP_MD_CTX *ctx, const scep_scheme *s, EVP_PKEY *key,
-                            OSSL_LIB_CTX *context)
-{
-    EVP_PKEY_CTX *settings = NULL;
-
-    if (!ctx || EVP_DigestVerifyInit_ex(ctx, &settings, EVP_MD_get0_name(s->digest), context, NULL,
-                                        key, NULL) != 1)
-        return false;
-    return !s->pss.digest || (EVP_PKEY_CTX_set_rsa_padding(settings, RSA_PKCS1_PSS_PADDING) > 0 &&
-                              EVP_PKEY_CTX_set_rsa_pss_saltlen(settings, s->salt_length) > 0 &&
-                              EVP_PKEY_CTX_set_rsa_mgf1_md(settings, s->pss.mask) > 0);
-}
-
-const scep_err *scep_algorithm_verify(const scep_scheme *scheme, EVP_PKEY *key, scep_bytes what,
-                                      scep_bytes signature, apr_pool_t *p)
-{
-    OSSL_LIB_CTX *context = NULL;
-    EVP_MD_CTX *ctx;
-    bool good;
-
-    if (EVP_PKEY_get_base_id(key) != scheme->key_type)
-        return scep_fail(p, BAD_ALG, "the signature algorithm does not fit the signer's key");
-    if (EVP_MD_get_type(scheme->digest) == NID_md5)
-        SCEP_TRY(scep_legacy(&context, p));
-    ctx = EVP_MD_CTX_new();
-    good = begin_verifying(ctx, scheme, key, context) &&
-           EVP_DigestVerify(ctx, signature.data, signature.len, what.data, what.len) == 1;
-    EVP_MD_CTX_free(ctx);
-    return good ? NULL : scep_fail(p, BAD_MESSAGE, "the signature does not verify");
-}
-
-static const EVP_CIPHER *cipher_of(int nid, bool legacy)
-{
-    switch (nid) {
-    case NID_aes_128_cbc:
-        return EVP_aes_128_cbc();
-    case NID_aes_192_cbc:
-        return EVP_aes_192_cbc();
-    case NID_aes_256_cbc:
-        return EVP_aes_256_cbc();
-    case NID_des_ede3_cbc:
-        return EVP_des_ede3_cbc();
-    case NID_des_cbc:
-        return legacy ? EVP_des_cbc() : NULL;
-    default:
-        return NULL;
-    }
-}
-
 const scep_err *scep_algorithm_cipher(const EVP_CIPHER **out, const X509_ALGOR *cipher, bool legacy,
                                       apr_pool_t *p)
 {
     int nid = OBJ_obj2nid(algorithm_oid(cipher));
-    const EVP_CIPHER *found = cipher_of(nid, legacy);
+    const EVP_CIPHER *found = scep_fetched_cipher(nid);
     const void *iv;
     int type;
 
+    if (nid == NID_des_cbc && legacy)
+        found = EVP_des_cbc();
     if (!found)
         return scep_fail(p, BAD_ALG, "content cipher %s is not accepted: " SAY_CIPHER "%s",
                          algorithm_name(cipher, p), nid == NID_des_cbc ? SAY_LEGACY : "");

@@ -6,7 +6,7 @@
 #ifndef SCEP_ALGORITHM_H
 #define SCEP_ALGORITHM_H
 
-#include "bytes.h"
+#include "certs.h"
 #include "own.h"
 
 /* The two digests of RSA-OAEP and RSA-PSS. */
@@ -42,11 +42,18 @@ SCEP_MUST const scep_err *scep_algorithm_signature(scep_scheme *out, const X509_
                                                    const X509_ALGOR *signature, int least,
                                                    bool legacy, apr_pool_t *p);
 
-/** Verify @a signature over @a what.
+/** Verify @a signature over @a what. @param made a context of @a key, which is duplicated; NULL:
+ *  there is none yet
  *  @return NULL; BAD_ALG: the key is of another kind; BAD_MESSAGE: it does not verify; INTERNAL */
 SCEP_MUST const scep_err *scep_algorithm_verify(const scep_scheme *scheme, EVP_PKEY *key,
-                                                scep_bytes what, scep_bytes signature,
-                                                apr_pool_t *p);
+                                                const EVP_PKEY_CTX *made, scep_bytes what,
+                                                scep_bytes signature, apr_pool_t *p);
+
+/** Does it verify by an algorithm that names both a digest and a kind of key (RFC 5280 4.1.1.2)?
+ *  By any that OpenSSL knows: whether it is good enough is for others to say. @param made as above
+ */
+bool scep_algorithm_is_signed(const X509_ALGOR *algorithm, EVP_PKEY *key, const EVP_PKEY_CTX *made,
+                              scep_bytes what, scep_bytes signature, apr_pool_t *p);
 
 /** AES-128/192/256-CBC and 3DES with an IV of their size; single DES with @a legacy.
  *  @return NULL, or BAD_ALG */
@@ -56,6 +63,9 @@ SCEP_MUST const scep_err *scep_algorithm_cipher(const EVP_CIPHER **out, const X5
 /** RSA PKCS#1 v1.5 and OAEP. @param oaep its label is in @a p. @return NULL, or BAD_ALG */
 SCEP_MUST const scep_err *scep_algorithm_transport(scep_oaep *oaep, const X509_ALGOR *transport,
                                                    apr_pool_t *p);
+
+/** A context of its key for one use. @return NULL: there is none */
+EVP_PKEY_CTX *scep_signer_ctx(const scep_signer *signer, apr_pool_t *p);
 
 #define SCEP_FAULT_EC "an EC key must be on P-256, P-384 or P-521, given by name"
 

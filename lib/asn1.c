@@ -64,3 +64,23 @@ scep_bytes scep_asn1_bytes(const ASN1_STRING *string)
         return (scep_bytes){ NULL, 0 };
     return (scep_bytes){ ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string) };
 }
+
+ASN1_STRING *scep_asn1_string(int type, scep_bytes bytes, apr_pool_t *p)
+{
+    ASN1_STRING *string = apr_pcalloc(p, sizeof(*string));
+
+    string->type = type;
+    string->data = (unsigned char *)(uintptr_t)bytes.data; /* read only */
+    string->length = (int)bytes.len;
+    return string;
+}
+
+ASN1_TYPE *scep_asn1_any(int type, scep_bytes bytes, apr_pool_t *p)
+{
+    ASN1_TYPE *any = apr_pcalloc(p, sizeof(*any));
+
+    any->type = type;
+    if (type != V_ASN1_NULL)
+        any->value.asn1_string = scep_asn1_string(type, bytes, p);
+    return any;
+}

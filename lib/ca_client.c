@@ -23,9 +23,7 @@ struct scep_ca_client {
     struct sockaddr_un address;
     scep_bytes enrol_secret, mint_secret;
     apr_interval_time_t timeout;
-    int most;                 /* places; 0: any number */
     apr_thread_mutex_t *lock; /* of all below */
-    int entered;
     int kept[KEPT_MOST];
     int kept_count;
 };
@@ -58,7 +56,7 @@ static scep_bytes secret_copy(apr_pool_t *p, scep_bytes secret)
 }
 
 const scep_err *scep_ca_client_make(scep_ca_client **out, const char *path, scep_bytes enrol_secret,
-                                    scep_bytes mint_secret, apr_interval_time_t timeout, int most,
+                                    scep_bytes mint_secret, apr_interval_time_t timeout,
                                     apr_pool_t *p)
 {
     scep_ca_client *client = apr_pcalloc(p, sizeof(*client));
@@ -71,34 +69,11 @@ const scep_err *scep_ca_client_make(scep_ca_client **out, const char *path, scep
     client->enrol_secret = secret_copy(p, enrol_secret);
     client->mint_secret = secret_copy(p, mint_secret);
     client->timeout = timeout;
-    client->most = most;
     if (apr_thread_mutex_create(&client->lock, APR_THREAD_MUTEX_DEFAULT, p) != APR_SUCCESS)
         return scep_fail(p, INTERNAL, "no mutex");
     apr_pool_cleanup_register(p, client, close_kept, apr_pool_cleanup_null);
     *out = client;
     return NULL;
-}
-
-const scep_err *scep_ca_client_enter(scep_ca_client *client, apr_pool_t *p)
-{
-    bool entered;
-
-    apr_thread_mutex_lock(client->lock);
-    entered = !client->most || client->entered < client->most;
-    if (entered)
-        client->entered++;
-    apr_thread_mutex_unlock(client->lock);
-    if (!entered)
-        return scep_fail(p, UNAVAILABLE, "%d threads of this process wait for scep-ca already",
-                         client->most);
-    return NULL;
-}
-
-void scep_ca_client_leave(scep_ca_client *client)
-{
-    apr_thread_mutex_lock(client->lock);
-    client->entered--;
-    apr_thread_mutex_unlock(client->lock);
 }
 
 /* A kept connection that is still open; -1: none. One that reads ready was closed by scep-ca, as

@@ -14,23 +14,15 @@ typedef struct scep_ca_client scep_ca_client;
  * @param enrol_secret SCEP_WIRE_SECRET bytes, copied
  * @param mint_secret the same, or len 0 where this httpd never mints
  * @param timeout a call's longest time
- * @param most places for scep_ca_client_enter(); 0: any number
  * @param p the process's pool; the client lives and dies with it
  */
-SCEP_API SCEP_MUST const scep_err *
-scep_ca_client_make(scep_ca_client **out, const char *path, scep_bytes enrol_secret,
-                    scep_bytes mint_secret, apr_interval_time_t timeout, int most, apr_pool_t *p);
+SCEP_API SCEP_MUST const scep_err *scep_ca_client_make(scep_ca_client **out, const char *path,
+                                                       scep_bytes enrol_secret,
+                                                       scep_bytes mint_secret,
+                                                       apr_interval_time_t timeout, apr_pool_t *p);
 
 /**
- * Take one of the places / give it back: whoever calls, or waits for another thread's call, has
- * one, so that a scep-ca that hangs never holds all threads of a process.
- * @return NULL, or UNAVAILABLE at once: all are taken
- */
-SCEP_API SCEP_MUST const scep_err *scep_ca_client_enter(scep_ca_client *client, apr_pool_t *p);
-SCEP_API void scep_ca_client_leave(scep_ca_client *client);
-
-/**
- * Each call, after scep_ca_client_enter(): @param p where the answer lives.
+ * Each call: @param p where the answer lives.
  * @return NULL and the answer; UNAVAILABLE: scep-ca is away, busy or too slow (nothing is known of
  *         the outcome; an enrolment may be repeated safely); or the code scep-ca refused with.
  * verdict and identities are repeated once where a kept or new connection breaks: what they ask is
@@ -47,7 +39,7 @@ SCEP_API SCEP_MUST const scep_err *scep_ca_client_mint(scep_wire_minted *out,
                                                        scep_ca_client *client,
                                                        const scep_wire_mint *request,
                                                        apr_pool_t *p);
-/** @param most its longest time, whatever the client's timeout is; needs no place of enter()
+/** @param most its longest time, whatever the client's timeout is
  *  @return as above, but TOO_OFTEN where scep-ca is there and too busy to tell */
 SCEP_API SCEP_MUST const scep_err *scep_ca_client_status(scep_wire_state *out,
                                                          scep_ca_client *client,

@@ -10,15 +10,13 @@
 #include <stdbool.h>
 
 typedef struct scep_cert {
-    scep_bytes der;         /* the bytes received; made anew where their outer element was BER */
-    const ASN1_STRING *tbs; /* what is signed, with tag and length, as received */
-    scep_bytes spki;        /* SubjectPublicKeyInfo; DER once the key was read */
-    const X509_NAME *issuer, *subject;
+    scep_bytes der;  /* the bytes received; made anew where their outer element was BER */
+    scep_bytes tbs;  /* what is signed, with tag and length, as received */
+    scep_bytes spki; /* SubjectPublicKeyInfo; DER once the key was read */
+    scep_bytes issuer, subject; /* DER, not decoded: whether each is a Name nobody has looked */
     const ASN1_INTEGER *serial;
-    EVP_PKEY *key;                   /* NULL: not read yet */
-    const X509_ALGOR *algorithm;     /* of the signature */
-    const X509_ALGOR *tbs_algorithm; /* which shall be the same */
-    const ASN1_BIT_STRING *signature;
+    EVP_PKEY *key;     /* NULL: not read yet */
+    EVP_PKEY_CTX *ctx; /* of key, to be duplicated: to make one costs more. NULL as key */
 } scep_cert;
 
 /**
@@ -30,6 +28,9 @@ SCEP_API SCEP_MUST const scep_err *scep_cert_view(scep_cert **out, scep_bytes de
 /** scep_cert_view() in two steps: to choose among certificates takes none of their keys. */
 SCEP_API SCEP_MUST const scep_err *scep_cert_look(scep_cert **out, scep_bytes der, apr_pool_t *p);
 SCEP_API SCEP_MUST const scep_err *scep_cert_read_key(scep_cert *cert, apr_pool_t *p);
+
+/** Does it name @a name as its issuer, in whatever encoding? */
+SCEP_API bool scep_cert_names_issuer(const scep_cert *cert, const X509_NAME *name);
 
 /** Was it signed by @a key? */
 SCEP_API bool scep_cert_is_signed_by(const scep_cert *cert, EVP_PKEY *key);

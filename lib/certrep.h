@@ -11,6 +11,17 @@
 #include "message.h"
 
 /**
+ * Could a SUCCESS be encrypted? To be asked before there is a certificate that could then not be
+ * delivered.
+ * @param request one that scep_message_open() accepted
+ * @param challenge of the request's CSR; len 0: none
+ * @return NULL; BAD_ALG where the request's signer key is not RSA and there is no challenge, or is
+ *         RSA and too short for RSA-OAEP with the request's digest (RFC 8017 7.1.1)
+ */
+SCEP_API SCEP_MUST const scep_err *scep_certrep_is_possible(const scep_message *request,
+                                                            scep_bytes challenge, apr_pool_t *p);
+
+/**
  * SUCCESS: @a leaf and @a certs behind it in a degenerate SignedData, encrypted with the request's
  * cipher and signed with the request's digest (Q-40). DES and MD5, which only a request accepted
  * with SCEPLegacyAlgorithms has, are mirrored too.
@@ -22,8 +33,7 @@
  * @param request one that scep_message_open() accepted
  * @param leaf the certificate, DER, not looked into; len 0: @a certs has it first
  * @param challenge of the request's CSR; len 0: none
- * @return NULL; BAD_ALG where the request's signer key is not RSA and there is no challenge;
- *         INTERNAL
+ * @return NULL; BAD_ALG as scep_certrep_is_possible(); INTERNAL
  */
 SCEP_API SCEP_MUST const scep_err *
 scep_certrep_success(scep_bytes *out, const scep_message *request, scep_bytes leaf,

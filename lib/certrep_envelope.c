@@ -1,13 +1,18 @@
 /* The envelope of a reply. RFC 5652 6, RFC 8894 3.1. */
 #include "algorithm.h"
+#include "asn1.h"
 #include "certrep_parts.h"
-#include "cms.h"
+#include "certs.h"
+#include "der.h"
 
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 
 /* Of PBKDF2, in front of a challenge: some milliseconds for either side. */
 enum { PASSWORD_ROUNDS = 10000 };
+
+/* Tags, lengths, object identifiers, an IV and small numbers around what varies. */
+enum { ENVELOPE_ROOM = 512 };
 
 /* ---- to whoever knows the challenge, as OpenSSL's CMS does it ---- */
 
@@ -64,18 +69,28 @@ static bool run(sealed *s, EVP_CIPHER_CTX *ctx, scep_bytes content, apr_pool_t *
     return true;
 }
 
-/* With a fresh key. Single DES is in a context of its own only (legacy.h). */
+/* Single DES is in a context of its own only (legacy.h). */
+static bool begin(EVP_CIPHER_CTX *ctx, const scep_message *request)
+{
+    EVP_CIPHER *cipher;
+    bool good;
+
+    if (!request->context)
+        return EVP_EncryptInit_ex(ctx, request->cipher, NULL, NULL, NULL) == 1;
+    cipher = EVP_CIPHER_fetch(request->context, EVP_CIPHER_get0_name(request->cipher), NULL);
+    good = cipher && EVP_EncryptInit_ex(ctx, cipher, NULL, NULL, NULL) == 1;
+    EVP_CIPHER_free(cipher);
+    return good;
+}
+
+/* With a fresh key. */
 static const scep_err *seal(sealed *s, const scep_message *request, scep_bytes content,
                             apr_pool_t *p)
 {
-    const char *name = EVP_CIPHER_get0_name(request->cipher);
     EVP_CIPHER_CTX *ctx = scep_EVP_CIPHER_CTX(p, EVP_CIPHER_CTX_new());
-    EVP_CIPHER *cipher = EVP_CIPHER_fetch(request->context, name, NULL);
-    bool good = ctx && cipher && EVP_EncryptInit_ex(ctx, cipher, NULL, NULL, NULL) == 1;
 
-    EVP_CIPHER_free(cipher);
     s->key = scep_secret(p, EVP_MAX_KEY_LENGTH);
-    if (!good || EVP_CIPHER_CTX_rand_key(ctx, s->key) <= 0)
+    if (!ctx || !begin(ctx, request) || EVP_CIPHER_CTX_rand_key(ctx, s->key) <= 0)
         return scep_fail(p, INTERNAL, "a reply's content key cannot be made");
     s->key_len = (size_t)EVP_CIPHER_CTX_get_key_length(ctx);
     s->iv_len = (size_t)EVP_CIPHER_CTX_get_iv_length(ctx);
@@ -94,8 +109,8 @@ static bool set_padding(EVP_PKEY_CTX *ctx, const scep_mask *oaep)
            EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, oaep->mask) > 0;
 }
 
-/* RFC 4055 4.1: with the request's digests, and no label. */
-static const scep_err *oaep_algorithm(X509_ALGOR **out, const X509_ALGOR *request, apr_pool_t *p)
+/* RFC 4055 4.1: with the request's digests, and no label. @param out DER of the parameters */
+static const scep_err *oaep_parameters(scep_bytes *out, const X509_ALGOR *request, apr_pool_t *p)
 {
     const ASN1_ITEM *item = ASN1_ITEM_rptr(RSA_OAEP_PARAMS);
     scep_bytes der = scep_asn1_bytes(request->parameter->value.sequence);
@@ -105,17 +120,20 @@ static const scep_err *oaep_algorithm(X509_ALGOR **out, const X509_ALGOR *reques
         return scep_fail(p, INTERNAL, "a request's RSA-OAEP cannot be mirrored");
     X509_ALGOR_free(read->pSourceFunc);
     read->pSourceFunc = NULL;
-    SCEP_TRY(scep_asn1_write(&der, item, read, p));
-    *out = cms_algorithm(NID_rsaesOaep, cms_any(V_ASN1_SEQUENCE, der, p), p);
-    return NULL;
+    return scep_asn1_write(out, item, read, p);
 }
 
+/* A content key for whoever signed the request, and how it is transported. */
+typedef struct transported {
+    scep_bytes key;        /* encrypted */
+    scep_bytes parameters; /* DER; len 0: PKCS#1 v1.5 */
+} transported;
+
 /* The same padding and digests as the request: what the client wrote it can read. */
-static const scep_err *transport(cms_recipient *to, const sealed *s, const scep_message *request,
+static const scep_err *transport(transported *to, const sealed *s, const scep_message *request,
                                  apr_pool_t *p)
 {
-    EVP_PKEY_CTX *ctx =
-        scep_EVP_PKEY_CTX(p, EVP_PKEY_CTX_new_from_pkey(NULL, request->signer_key, NULL));
+    EVP_PKEY_CTX *ctx = scep_EVP_PKEY_CTX(p, EVP_PKEY_CTX_dup(request->signer->ctx));
     size_t len = (size_t)EVP_PKEY_get_size(request->signer_key);
     unsigned char *made = apr_palloc(p, len);
     scep_oaep oaep;
@@ -124,47 +142,75 @@ static const scep_err *transport(cms_recipient *to, const sealed *s, const scep_
     if (!ctx || EVP_PKEY_encrypt_init(ctx) <= 0 || !set_padding(ctx, &oaep.mask) ||
         EVP_PKEY_encrypt(ctx, made, &len, s->key, s->key_len) <= 0)
         return scep_fail(p, INTERNAL, "a reply cannot be encrypted to the request's signer");
-    to->key = cms_string(V_ASN1_OCTET_STRING, (scep_bytes){ made, len }, p);
-    if (oaep.mask.digest)
-        return oaep_algorithm(&to->transport, request->envelope->transport, p);
-    to->transport =
-        cms_algorithm(NID_rsaEncryption, cms_any(V_ASN1_NULL, (scep_bytes){ NULL, 0 }, p), p);
-    return NULL;
+    *to = (transported){ .key = { made, len } };
+    return oaep.mask.digest ? oaep_parameters(&to->parameters, request->envelope->transport, p)
+                            : NULL;
 }
 
 /* RFC 5652 6.2.1: by issuer and serial number, which is version 0. */
-static const scep_err *recipient(scep_bytes *out, const sealed *s, const scep_message *request,
-                                 apr_pool_t *p)
+static const scep_err *put_recipient(scep_der *d, const transported *to,
+                                     const scep_message *request, apr_pool_t *p)
 {
-    /* read only, by i2d */
-    cms_issuer_serial of = { (X509_NAME *)(uintptr_t)request->signer->issuer,
-                             (ASN1_INTEGER *)(uintptr_t)request->signer->serial };
-    cms_identifier id = { .type = CMS_BY_ISSUER_SERIAL, .d.issuer_serial = &of };
-    cms_recipient to = { .version = 0, .id = &id };
+    const scep_cert *signer = request->signer;
+    size_t mark = scep_der_mark(d), inner;
+    scep_bytes serial;
 
-    SCEP_TRY(transport(&to, s, request, p));
-    return scep_asn1_write(out, cms_recipient_it(), &to, p);
+    SCEP_TRY(scep_asn1_write(&serial, ASN1_ITEM_rptr(ASN1_INTEGER), signer->serial, p));
+    scep_der_element(d, SCEP_DER_OCTETS, to->key);
+    inner = scep_der_mark(d);
+    if (to->parameters.len)
+        scep_der_put(d, to->parameters);
+    else
+        scep_der_null(d);
+    scep_der_object(d, OBJ_nid2obj(to->parameters.len ? NID_rsaesOaep : NID_rsaEncryption));
+    scep_der_wrap(d, SCEP_DER_SEQUENCE, inner);
+    inner = scep_der_mark(d);
+    scep_der_put(d, serial);
+    scep_der_put(d, signer->issuer);
+    scep_der_wrap(d, SCEP_DER_SEQUENCE, inner);
+    scep_der_small(d, 0);
+    scep_der_wrap(d, SCEP_DER_SEQUENCE, mark);
+    return NULL;
+}
+
+/* RFC 5652 6.1 EncryptedContentInfo */
+static void put_encrypted(scep_der *d, const sealed *s, const scep_message *request)
+{
+    size_t mark = scep_der_mark(d), inner;
+
+    scep_der_element(d, SCEP_DER_TAG_0_PRIMITIVE, s->content);
+    inner = scep_der_mark(d);
+    scep_der_element(d, SCEP_DER_OCTETS, (scep_bytes){ s->iv, s->iv_len });
+    scep_der_object(d, OBJ_nid2obj(EVP_CIPHER_get_nid(request->cipher)));
+    scep_der_wrap(d, SCEP_DER_SEQUENCE, inner);
+    scep_der_object(d, OBJ_nid2obj(NID_pkcs7_data));
+    scep_der_wrap(d, SCEP_DER_SEQUENCE, mark);
 }
 
 static const scep_err *encrypt_to_signer(scep_bytes *out, const scep_message *request,
                                          scep_bytes content, apr_pool_t *p)
 {
-    cms_encrypted encrypted = { .type = OBJ_nid2obj(NID_pkcs7_data) };
-    cms_enveloped cms = { .version = 0, .encrypted = &encrypted };
-    const cms_enveloped_info info = { OBJ_nid2obj(NID_pkcs7_enveloped), &cms };
-    scep_bytes to;
+    transported to;
+    size_t mark;
+    scep_der d;
     sealed s;
 
     SCEP_TRY(seal(&s, request, content, p));
-    SCEP_TRY(recipient(&to, &s, request, p));
-    encrypted.cipher =
-        cms_algorithm(EVP_CIPHER_get_nid(request->cipher),
-                      cms_any(V_ASN1_OCTET_STRING, (scep_bytes){ s.iv, s.iv_len }, p), p);
-    encrypted.content = cms_string(V_ASN1_OCTET_STRING, s.content, p);
-    cms.recipients = cms_encoded(&to, 1, p);
-    if (!cms.recipients)
-        return scep_fail(p, INTERNAL, "out of memory");
-    return scep_asn1_write(out, cms_enveloped_info_it(), &info, p);
+    SCEP_TRY(transport(&to, &s, request, p));
+    scep_der_begin(&d,
+                   ENVELOPE_ROOM + s.content.len + to.key.len + to.parameters.len +
+                       request->signer->der.len,
+                   p);
+    put_encrypted(&d, &s, request);
+    mark = scep_der_mark(&d);
+    SCEP_TRY(put_recipient(&d, &to, request, p));
+    scep_der_wrap(&d, SCEP_DER_SET, mark);
+    scep_der_small(&d, 0);
+    scep_der_wrap(&d, SCEP_DER_SEQUENCE, 0);
+    scep_der_wrap(&d, SCEP_DER_TAG_0, 0);
+    scep_der_object(&d, OBJ_nid2obj(NID_pkcs7_enveloped));
+    scep_der_wrap(&d, SCEP_DER_SEQUENCE, 0);
+    return scep_der_end(out, &d, p);
 }
 
 /* RFC 8894 3.1 */
@@ -174,4 +220,36 @@ const scep_err *scep_certrep_envelope(scep_bytes *out, const scep_message *reque
     if (EVP_PKEY_get_base_id(request->signer_key) == EVP_PKEY_RSA)
         return encrypt_to_signer(out, request, content, p);
     return encrypt_by_password(out, request, content, challenge, p);
+}
+
+/* RFC 8017 7.1.1: two digests and two bytes stand beside what is encrypted. With PKCS#1 v1.5 every
+ * key that is accepted is long enough. */
+static const scep_err *check_room(const scep_message *request, apr_pool_t *p)
+{
+    int size = EVP_PKEY_get_size(request->signer_key), digest;
+    scep_oaep oaep;
+
+    SCEP_TRY(scep_algorithm_transport(&oaep, request->envelope->transport, p));
+    if (!oaep.mask.digest)
+        return NULL;
+    digest = EVP_MD_get_size(oaep.mask.digest);
+    if (size >= EVP_CIPHER_get_key_length(request->cipher) + 2 * digest + 2)
+        return NULL;
+    return scep_fail(p, BAD_ALG,
+                     "the request's signer key of %d bits is too short for RSA-OAEP with a digest "
+                     "of %d bits, so no reply can be encrypted: have the client use a longer key, "
+                     "or SHA-256",
+                     EVP_PKEY_get_bits(request->signer_key), 8 * digest);
+}
+
+const scep_err *scep_certrep_is_possible(const scep_message *request, scep_bytes challenge,
+                                         apr_pool_t *p)
+{
+    if (EVP_PKEY_get_base_id(request->signer_key) == EVP_PKEY_RSA)
+        return check_room(request, p);
+    if (challenge.len)
+        return NULL;
+    return scep_fail(p, BAD_ALG,
+                     "the request's signer key is not RSA and there is no challenge, so no reply "
+                     "can be encrypted: have the client use an RSA key, or a challenge");
 }

@@ -1,32 +1,52 @@
 /* Certificates in lists: PEM files in, SignedData out. */
 #include "certs.h"
-#include "cms.h"
+#include "der.h"
 
 #include <apr_strings.h>
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdbool.h>
+#include <time.h>
 
-enum { SEQUENCE = 0x30 };
+enum {
+    SEQUENCE = 0x30,
+    FRAME = 128 /* bytes around the certificates, and some more */
+};
 
-/* RFC 8894 3.4: no content, no signer; RFC 5652 5.1: then it is of version 1. */
-static const scep_err *degenerate(scep_bytes *out, STACK_OF(ASN1_TYPE) * certificates,
-                                  STACK_OF(ASN1_TYPE) * crls, apr_pool_t *p)
+/*
+ * RFC 8894 3.4: no content, no signer; RFC 5652 5.1: then it is of version 1. Certificates keep
+ * their order, although a SET OF is sorted (X.690 11.6): clients take the first one as theirs.
+ * @param crl len 0: none
+ */
+static const scep_err *degenerate(scep_bytes *out, const scep_bytes *certs, int n, scep_bytes crl,
+                                  apr_pool_t *p)
 {
-    cms_content content = { .type = OBJ_nid2obj(NID_pkcs7_data) };
-    STACK_OF(ASN1_TYPE) *nobody = cms_encoded(NULL, 0, p);
-    cms_signed list = { .version = 1,
-                        .digests = cms_algorithms(NULL, p),
-                        .content = &content,
-                        .certificates = certificates,
-                        .crls = crls,
-                        .signers = nobody };
-    const cms_signed_info info = { OBJ_nid2obj(NID_pkcs7_signed), &list };
+    const scep_bytes nothing = { NULL, 0 };
+    size_t room = FRAME + crl.len, mark;
+    scep_der d;
 
-    if (!nobody || !list.digests || !(certificates || crls))
-        return scep_fail(p, INTERNAL, "a certificate list cannot be made");
-    return scep_asn1_write(out, cms_degenerate_info_it(), &info, p);
+    for (int i = 0; i < n; i++)
+        room += certs[i].len;
+    scep_der_begin(&d, room, p);
+    scep_der_element(&d, SCEP_DER_SET, nothing); /* signers */
+    if (crl.len)
+        scep_der_element(&d, SCEP_DER_TAG_1, crl);
+    mark = scep_der_mark(&d);
+    for (int i = n - 1; i >= 0; i--)
+        scep_der_put(&d, certs[i]);
+    if (n > 0)
+        scep_der_wrap(&d, SCEP_DER_TAG_0, mark);
+    mark = scep_der_mark(&d);
+    scep_der_object(&d, OBJ_nid2obj(NID_pkcs7_data));
+    scep_der_wrap(&d, SCEP_DER_SEQUENCE, mark);
+    scep_der_element(&d, SCEP_DER_SET, nothing); /* digests */
+    scep_der_small(&d, 1);
+    scep_der_wrap(&d, SCEP_DER_SEQUENCE, 0);
+    scep_der_wrap(&d, SCEP_DER_TAG_0, 0);
+    scep_der_object(&d, OBJ_nid2obj(NID_pkcs7_signed));
+    scep_der_wrap(&d, SCEP_DER_SEQUENCE, 0);
+    return scep_der_end(out, &d, p);
 }
 
 const scep_err *scep_certs_list(scep_bytes *out, scep_bytes leaf, const STACK_OF(X509) * certs,
@@ -42,7 +62,7 @@ const scep_err *scep_certs_list(scep_bytes *out, scep_bytes leaf, const STACK_OF
     der[0] = leaf;
     for (int i = 0; i < n; i++)
         SCEP_TRY(scep_cert_der(&der[first + i], sk_X509_value(certs, i), p));
-    return degenerate(out, cms_encoded(der, first + n, p), NULL, p);
+    return degenerate(out, der, first + n, (scep_bytes){ NULL, 0 }, p);
 }
 
 const scep_err *scep_certs_degenerate(scep_bytes *out, const STACK_OF(X509) * certs, apr_pool_t *p)
@@ -59,7 +79,7 @@ const scep_err *scep_certs_degenerate_crl(scep_bytes *out, scep_bytes crl_der, a
         crl = scep_X509_CRL(p, d2i_X509_CRL(NULL, &at, (long)crl_der.len));
     if (!crl || at != crl_der.data + crl_der.len)
         return scep_fail(p, INTERNAL, "not one CRL of %lu bytes", (unsigned long)crl_der.len);
-    return degenerate(out, NULL, cms_encoded(&crl_der, 1, p), p);
+    return degenerate(out, NULL, 0, crl_der, p);
 }
 
 /* A set: the signer's certificate is in it already, and chains may share their root. */
@@ -192,6 +212,31 @@ char *scep_serial_hex(const ASN1_INTEGER *serial, apr_pool_t *p)
 {
     return scep_hex(
         p, (scep_bytes){ ASN1_STRING_get0_data(serial), (size_t)ASN1_STRING_length(serial) });
+}
+
+const scep_err *scep_time_seconds(apr_int64_t *out, const ASN1_TIME *time, apr_pool_t *p)
+{
+    struct tm parts;
+
+    if (!ASN1_TIME_to_tm(time, &parts))
+        return scep_fail(p, INTERNAL, "a certificate's validity cannot be read");
+    *out = (apr_int64_t)timegm(&parts);
+    return NULL;
+}
+
+uint64_t scep_earlier(uint64_t a, uint64_t b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
+const scep_err *scep_cert_ends(uint64_t *ends, const X509 *cert, apr_pool_t *p)
+{
+    apr_int64_t end;
+
+    SCEP_TRY(scep_time_seconds(&end, X509_get0_notAfter(cert), p));
+    /* one before 1970 has ended, too */
+    *ends = scep_earlier(*ends, end > 0 ? (uint64_t)end : 1);
+    return NULL;
 }
 
 char *scep_cert_serial(const X509 *cert, apr_pool_t *p)

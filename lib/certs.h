@@ -9,6 +9,7 @@
 typedef struct scep_signer {
     X509 *cert;
     EVP_PKEY *key;
+    EVP_PKEY_CTX *ctx; /* of key, to be duplicated; NULL, or of another key: not prepared */
 } scep_signer;
 
 /**
@@ -55,6 +56,16 @@ SCEP_API SCEP_MUST const scep_err *scep_cert_read(X509 **out, scep_bytes der, ap
 /** DER of a finished CMS structure. @return NULL, or INTERNAL */
 SCEP_API SCEP_MUST const scep_err *scep_cms_der(scep_bytes *out, const CMS_ContentInfo *cms,
                                                 apr_pool_t *p);
+
+/** In seconds since 1970. @return NULL, or INTERNAL: no time */
+SCEP_API SCEP_MUST const scep_err *scep_time_seconds(apr_int64_t *out, const ASN1_TIME *time,
+                                                     apr_pool_t *p);
+
+/** The earlier of two times in seconds; 0: not known. */
+SCEP_API uint64_t scep_earlier(uint64_t a, uint64_t b);
+
+/** Bring @a ends forward to the end of @a cert: scep_earlier(). @return NULL, or INTERNAL */
+SCEP_API SCEP_MUST const scep_err *scep_cert_ends(uint64_t *ends, const X509 *cert, apr_pool_t *p);
 
 /** Upper-case hex of the serial number, without sign or leading zeros beyond whole bytes. */
 SCEP_API char *scep_serial_hex(const ASN1_INTEGER *serial, apr_pool_t *p);

@@ -1,67 +1,59 @@
 /* A PKCS#10 certification request and its facts. RFC 2986, RFC 8894 2.4. */
 #include "csr.h"
+#include "algorithm.h"
 #include "asn1.h"
-#include "ber.h"
+#include "fetched.h"
 #include "oid.h"
 
-#include <openssl/asn1t.h>
 #include <openssl/crypto.h>
 #include <string.h>
 
 enum { CSR_MOST = 65536, ATTRIBUTES_MOST = 32, CHALLENGE_MOST = 8192, EXTENSIONS_MOST = 64 };
+enum { OBJECT = 0x06, SEQUENCE = 0x30, SET = 0x31, ATTRIBUTES = 0xA0 };
 
-/* RFC 2986 4.2; what is signed stays as it was received */
+/* Attributes that are looked into; of the last three, which ask for extensions, the first counts.
+ */
+typedef enum kind { CHALLENGE, EXTENSIONS, MICROSOFT, VERISIGN, KINDS } kind;
+
+/* Views of what was received. RFC 2986 4 */
 typedef struct request {
-    ASN1_STRING *info;
-    X509_ALGOR *algorithm;
-    ASN1_BIT_STRING *signature;
+    scep_bytes info;          /* what is signed, with tag and length */
+    scep_bytes subject;       /* a Name, with tag and length */
+    scep_bytes values[KINDS]; /* with tag and length; data NULL: no such attribute */
+    int attributes;
+    scep_bytes signature; /* contents of the BIT STRING, which are whole bytes */
 } request;
 
-ASN1_SEQUENCE(request) = {
-    ASN1_SIMPLE(request, info, ASN1_SEQUENCE),
-    ASN1_SIMPLE(request, algorithm, X509_ALGOR),
-    ASN1_SIMPLE(request, signature, ASN1_BIT_STRING),
-} static_ASN1_SEQUENCE_END(request)
-
-/* RFC 2986 4.1; some leave the attributes out */
-typedef struct request_info {
-    ASN1_INTEGER *version;
-    X509_NAME *subject;
-    ASN1_STRING *key;
-    STACK_OF(X509_ATTRIBUTE) * attributes;
-} request_info;
-
-ASN1_SEQUENCE(request_info) = {
-    ASN1_SIMPLE(request_info, version, ASN1_INTEGER),
-    ASN1_SIMPLE(request_info, subject, X509_NAME),
-    ASN1_SIMPLE(request_info, key, ASN1_SEQUENCE),
-    ASN1_IMP_SET_OF_OPT(request_info, attributes, X509_ATTRIBUTE, 0),
-} static_ASN1_SEQUENCE_END(request_info)
-
-/* @param value NULL: no such attribute */
-static const scep_err *find_attribute(const ASN1_TYPE **value, const request_info *info,
-                                      const ASN1_OBJECT *oid, const char *what, apr_pool_t *p)
+static const ASN1_OBJECT *attribute_oid(kind k)
 {
-    X509_ATTRIBUTE *attribute = NULL;
-    int found = 0;
-
-    *value = NULL;
-    for (int i = 0; i < sk_X509_ATTRIBUTE_num(info->attributes); i++) {
-        X509_ATTRIBUTE *one = sk_X509_ATTRIBUTE_value(info->attributes, i);
-
-        if (OBJ_cmp(X509_ATTRIBUTE_get0_object(one), oid))
-            continue;
-        attribute = one;
-        found++;
+    switch (k) {
+    case CHALLENGE:
+        return OBJ_nid2obj(NID_pkcs9_challengePassword);
+    case EXTENSIONS:
+        return OBJ_nid2obj(NID_ext_req);
+    case MICROSOFT:
+        return OBJ_nid2obj(NID_ms_ext_req);
+    default:
+        return scep_oid(SCEP_OID_VERISIGN_EXTENSION_REQUEST);
     }
-    if (!found)
-        return NULL;
-    if (found > 1 || X509_ATTRIBUTE_count(attribute) != 1)
-        return scep_fail(p, UNREADABLE, "CSR: attribute %s is doubled or has not one value", what);
-    *value = X509_ATTRIBUTE_get0_type(attribute, 0);
-    if (!*value)
-        return scep_fail(p, UNREADABLE, "CSR: attribute %s cannot be read", what);
-    return NULL;
+}
+
+static const char *attribute_name(kind k)
+{
+    static const char *const names[KINDS] = { "challengePassword", "extensionRequest",
+                                              "1.3.6.1.4.1.311.2.1.14", "2.16.840.1.113733.1.9.8" };
+
+    return names[k];
+}
+
+/* @return KINDS: none of them */
+static kind kind_of(scep_cursor oid)
+{
+    kind k = CHALLENGE;
+
+    while (k < KINDS && !scep_asn1_is((scep_bytes){ oid.at, oid.left }, attribute_oid(k)))
+        k++;
+    return k;
 }
 
 /* PKCS #9 wants a DirectoryString; IA5String and OCTET STRING are met as well.
@@ -93,17 +85,23 @@ static int challenge_text(unsigned char **utf8, const ASN1_TYPE *value)
     }
 }
 
-static const scep_err *read_challenge(scep_csr *csr, const request_info *info, apr_pool_t *p)
+static const scep_err *unreadable_attribute(kind k, apr_pool_t *p)
+{
+    return scep_fail(p, UNREADABLE, "CSR: attribute %s cannot be read", attribute_name(k));
+}
+
+static const scep_err *read_challenge(scep_csr *csr, const request *read, apr_pool_t *p)
 {
     unsigned char *utf8 = NULL, *copy;
     const ASN1_TYPE *value;
     bool good;
     int len;
 
-    SCEP_TRY(find_attribute(&value, info, OBJ_nid2obj(NID_pkcs9_challengePassword),
-                            "challengePassword", p));
-    if (!value)
+    if (!read->values[CHALLENGE].data)
         return NULL;
+    value = scep_asn1_read(ASN1_ITEM_rptr(ASN1_ANY), read->values[CHALLENGE], p);
+    if (!value)
+        return unreadable_attribute(CHALLENGE, p);
     len = challenge_text(&utf8, value);
     good = len >= 0 && len <= CHALLENGE_MOST && !(len && memchr(utf8, 0, (size_t)len));
     if (good && len) {
@@ -134,32 +132,20 @@ static const scep_err *check_extensions(scep_csr *csr, apr_pool_t *p)
 }
 
 /* The first of the three attributes counts, but none of them may be doubled. */
-static const scep_err *read_extensions(scep_csr *csr, const request_info *info, apr_pool_t *p)
+static const scep_err *read_extensions(scep_csr *csr, const request *read, apr_pool_t *p)
 {
-    const struct {
-        const ASN1_OBJECT *oid;
-        const char *name;
-    } attributes[] = {
-        { OBJ_nid2obj(NID_ext_req), "extensionRequest" },
-        { OBJ_nid2obj(NID_ms_ext_req), "1.3.6.1.4.1.311.2.1.14" },
-        { scep_oid(SCEP_OID_VERISIGN_EXTENSION_REQUEST), "2.16.840.1.113733.1.9.8" },
-    };
-    const ASN1_TYPE *first = NULL, *value;
-    const unsigned char *at, *end;
+    scep_bytes first = { NULL, 0 };
+    const unsigned char *at;
 
-    for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++) {
-        SCEP_TRY(find_attribute(&value, info, attributes[i].oid, attributes[i].name, p));
-        if (!first)
-            first = value;
-    }
-    if (!first)
+    for (kind k = EXTENSIONS; k < KINDS && !first.data; k++)
+        first = read->values[k];
+    if (!first.data)
         return NULL;
-    if (ASN1_TYPE_get(first) != V_ASN1_SEQUENCE)
+    if (*first.data != SEQUENCE)
         return scep_fail(p, UNREADABLE, "CSR: the extensions asked for are no SEQUENCE");
-    at = ASN1_STRING_get0_data(first->value.sequence);
-    end = at + ASN1_STRING_length(first->value.sequence);
-    csr->extensions = scep_X509_EXTENSIONS(p, d2i_X509_EXTENSIONS(NULL, &at, (long)(end - at)));
-    if (!csr->extensions || at != end)
+    at = first.data;
+    csr->extensions = scep_X509_EXTENSIONS(p, d2i_X509_EXTENSIONS(NULL, &at, (long)first.len));
+    if (!csr->extensions || at != first.data + first.len)
         return scep_fail(p, UNREADABLE, "CSR: the extensions asked for cannot be read");
     SCEP_TRY(check_extensions(csr, p));
     if (!sk_X509_EXTENSION_num(csr->extensions))
@@ -182,20 +168,22 @@ static const scep_err *read_key_usage(scep_csr *csr, apr_pool_t *p)
     return NULL;
 }
 
-/* RFC 8894 7.6: over the bytes received. */
-static const scep_err *read_key(scep_csr *csr, const request *read, const scep_cert *signer,
-                                apr_pool_t *p)
+static const scep_err *read_key(scep_csr *csr, const scep_cert *signer, apr_pool_t *p)
 {
-    const scep_err *err = NULL;
+    const scep_err *err;
 
-    if (signer && signer->key && scep_bytes_equal(signer->spki, csr->spki))
+    if (signer && scep_bytes_equal(signer->spki, csr->spki)) {
         csr->key = signer->key;
-    else
-        err = scep_spki_read(&csr->key, &csr->spki, csr->spki, p);
-    if (err)
-        return scep_fail(p, UNREADABLE, "CSR: the key is not accepted: %s", err->detail);
-    if (ASN1_item_verify(ASN1_ITEM_rptr(ASN1_SEQUENCE), read->algorithm, read->signature,
-                         read->info, csr->key) != 1)
+        return NULL;
+    }
+    err = scep_spki_read(&csr->key, &csr->spki, csr->spki, p);
+    return err ? scep_fail(p, UNREADABLE, "CSR: the key is not accepted: %s", err->detail) : NULL;
+}
+
+/* RFC 8894 7.6: over the bytes received. */
+static const scep_err *verify(const scep_csr *csr, const request *read, apr_pool_t *p)
+{
+    if (!scep_algorithm_is_signed(csr->signature, csr->key, NULL, read->info, read->signature, p))
         return scep_fail(p, UNREADABLE, "CSR: the signature does not verify");
     return NULL;
 }
@@ -203,7 +191,8 @@ static const scep_err *read_key(scep_csr *csr, const request *read, const scep_c
 static const scep_err *hash(scep_csr *csr, apr_pool_t *p)
 {
     SCEP_TRY(scep_spki_hash(csr->key_hash, csr->spki, p));
-    if (EVP_Digest(csr->der.data, csr->der.len, csr->hash, NULL, EVP_sha256(), NULL) != 1)
+    if (EVP_Digest(csr->der.data, csr->der.len, csr->hash, NULL, scep_fetched_digest(NID_sha256),
+                   NULL) != 1)
         return scep_fail(p, INTERNAL, "a CSR cannot be hashed");
     return NULL;
 }
@@ -220,43 +209,104 @@ static bool is_acceptable(scep_bytes der)
            scep_ber_is_bounded(der);
 }
 
-/* @return NULL: not one PKCS#10 to the last byte */
-static const request_info *read_info(const request *read, apr_pool_t *p)
+/* Of those that nobody looks into OpenSSL says whether they are attributes at all. */
+static const scep_err *note_attribute(request *read, scep_bytes whole, apr_pool_t *p)
 {
-    return read ? scep_asn1_read(ASN1_ITEM_rptr(request_info), scep_asn1_bytes(read->info), p)
-                : NULL;
+    scep_cursor c = { whole.data, whole.len }, oid, values;
+    scep_bytes value;
+    kind k;
+
+    if (!scep_ber_step(&c, SEQUENCE, &c) || !scep_ber_step(&c, OBJECT, &oid) ||
+        !scep_ber_step(&c, SET, &values) || c.left)
+        return scep_fail(p, UNREADABLE, "CSR: an attribute cannot be read");
+    k = kind_of(oid);
+    if (k == KINDS)
+        return scep_asn1_read(ASN1_ITEM_rptr(X509_ATTRIBUTE), whole, p)
+                   ? NULL
+                   : scep_fail(p, UNREADABLE, "CSR: an attribute cannot be read");
+    value.data = values.at;
+    if (read->values[k].data || !scep_ber_skip(&values) || values.left)
+        return scep_fail(p, UNREADABLE, "CSR: attribute %s is doubled or has not one value",
+                         attribute_name(k));
+    value.len = (size_t)(values.at - value.data);
+    read->values[k] = value;
+    return NULL;
 }
 
-const scep_err *scep_csr_read(scep_csr **out, scep_bytes der, apr_pool_t *p)
+/* RFC 2986 4.1; some leave them out. */
+static const scep_err *note_attributes(request *read, scep_cursor attributes, apr_pool_t *p)
 {
-    return scep_csr_read_by(out, der, NULL, p);
+    scep_bytes one;
+
+    for (; attributes.left; read->attributes++) {
+        if (!scep_ber_take(&attributes, SEQUENCE, &one))
+            return scep_fail(p, UNREADABLE, "CSR: an attribute cannot be read");
+        if (read->attributes == ATTRIBUTES_MOST)
+            return scep_fail(p, UNREADABLE, "CSR: more than %d attributes", ATTRIBUTES_MOST);
+        SCEP_TRY(note_attribute(read, one, p));
+    }
+    return NULL;
 }
 
-const scep_err *scep_csr_read_by(scep_csr **out, scep_bytes der, const scep_cert *signer,
-                                 apr_pool_t *p)
+/* RFC 2986 4. @param attributes at NULL: none. @return false: not one PKCS#10 to the last byte */
+static bool walk(request *read, scep_csr *csr, scep_cursor *attributes, apr_pool_t *p)
+{
+    scep_cursor c = { csr->der.data, csr->der.len }, in;
+    const ASN1_INTEGER *version;
+
+    *read = (request){ 0 };
+    *attributes = (scep_cursor){ NULL, 0 };
+    if (!scep_ber_step(&c, SEQUENCE, &c) || !scep_ber_take(&c, SEQUENCE, &read->info) ||
+        !scep_asn1_algorithm(&csr->signature, NULL, &c, p) ||
+        !scep_asn1_bits(&read->signature, &c) || c.left)
+        return false;
+    in = (scep_cursor){ read->info.data, read->info.len };
+    if (!scep_ber_step(&in, SEQUENCE, &in) || !scep_asn1_integer(&version, &in, p) ||
+        !scep_ber_take(&in, SEQUENCE, &read->subject) || !scep_ber_take(&in, SEQUENCE, &csr->spki))
+        return false;
+    (void)scep_ber_step(&in, ATTRIBUTES, attributes);
+    return !in.left;
+}
+
+/* What is in both: its parts and its key. */
+static const scep_err *take_apart(scep_csr **out, request *read, scep_bytes der,
+                                  const scep_cert *signer, apr_pool_t *p)
 {
     scep_csr *csr = apr_pcalloc(p, sizeof(*csr));
-    const request *read =
-        is_acceptable(der) ? scep_asn1_read(ASN1_ITEM_rptr(request), der, p) : NULL;
-    const request_info *info = read_info(read, p);
+    scep_cursor attributes;
 
-    if (!info)
+    csr->der = der;
+    if (!is_acceptable(der) || !walk(read, csr, &attributes, p))
         return scep_fail(p, UNREADABLE,
                          "CSR: the envelope does not hold one PKCS#10 of at most %d "
                          "bytes",
                          CSR_MOST);
-    if (sk_X509_ATTRIBUTE_num(info->attributes) > ATTRIBUTES_MOST)
-        return scep_fail(p, UNREADABLE, "CSR: %d attributes: %d are accepted",
-                         sk_X509_ATTRIBUTE_num(info->attributes), ATTRIBUTES_MOST);
-    *csr = (scep_csr){
-        .der = der,
-        .subject = info->subject,
-        .spki = scep_asn1_bytes(info->key),
-        .signature = read->algorithm,
-    };
-    SCEP_TRY(read_key(csr, read, signer, p));
-    SCEP_TRY(read_challenge(csr, info, p));
-    SCEP_TRY(read_extensions(csr, info, p));
+    SCEP_TRY(note_attributes(read, attributes, p));
+    SCEP_TRY(read_key(csr, signer, p));
+    SCEP_TRY(read_challenge(csr, read, p));
+    *out = csr;
+    return NULL;
+}
+
+const scep_err *scep_csr_look(scep_csr **out, scep_bytes der, const scep_cert *signer,
+                              apr_pool_t *p)
+{
+    request read;
+
+    return take_apart(out, &read, der, signer, p);
+}
+
+const scep_err *scep_csr_read(scep_csr **out, scep_bytes der, apr_pool_t *p)
+{
+    scep_csr *csr;
+    request read;
+
+    SCEP_TRY(take_apart(&csr, &read, der, NULL, p));
+    csr->subject = scep_asn1_read(ASN1_ITEM_rptr(X509_NAME), read.subject, p);
+    if (!csr->subject)
+        return scep_fail(p, UNREADABLE, "CSR: the subject is no Name");
+    SCEP_TRY(verify(csr, &read, p));
+    SCEP_TRY(read_extensions(csr, &read, p));
     SCEP_TRY(read_key_usage(csr, p));
     SCEP_TRY(hash(csr, p));
     *out = csr;

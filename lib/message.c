@@ -1,129 +1,157 @@
 /* A request taken apart and verified. RFC 8894 3.1, 3.2. */
 #include "message.h"
 #include "algorithm.h"
-#include "ber.h"
-#include "cms.h"
+#include "asn1.h"
 #include "message_parts.h"
 
 #include <limits.h>
 #include <openssl/err.h>
-#include <string.h>
 
 enum { CERTIFICATES_MOST = 16 };
-enum { INTEGER = 0x02, OBJECT = 0x06, SEQUENCE = 0x30, SET = 0x31, FIRST = 0xA0, SECOND = 0xA1 };
+enum { INTEGER = 0x02, OCTETS = 0x04, OBJECT = 0x06, SEQUENCE = 0x30, SET = 0x31 };
+enum { FIRST = 0xA0, FIRST_PRIMITIVE = 0x80, SECOND = 0xA1 };
 
-/* Step through ContentInfo and SignedData (RFC 5652 3, 5.1) before OpenSSL decodes them, to bound
- * what it takes memory for. */
-static bool is_small_signed_data(scep_bytes ber)
+/* Views of what was received. RFC 5652 5.1 */
+typedef struct signed_data {
+    scep_bytes content_type; /* contents of the object identifier */
+    scep_cursor content;     /* of eContent's [0]; at NULL: absent */
+    scep_cursor certificates;
+    int certificate_count;
+    scep_cursor signers;
+} signed_data;
+
+/* RFC 5652 5.3 */
+typedef struct signer_info {
+    scep_bytes issuer; /* a Name; len 0: the signer is named by its key_id */
+    const ASN1_INTEGER *serial;
+    scep_bytes key_id;
+    const X509_ALGOR *digest, *algorithm;
+    scep_bytes digest_der, algorithm_der; /* as received */
+    scep_bytes attributes;                /* with tag [0] and length, as received */
+    scep_bytes signature;
+} signer_info;
+
+static bool step_over(scep_cursor *c, uint8_t tag)
 {
-    scep_cursor c = { ber.data, ber.len }, in;
+    scep_cursor in;
 
-    if (!ber.len || ber.len > INT_MAX || !scep_ber_is_bounded(ber) ||
-        !scep_ber_step(&c, SEQUENCE, &c) || !scep_ber_step(&c, OBJECT, &in) ||
-        !scep_ber_step(&c, FIRST, &c) || !scep_ber_step(&c, SEQUENCE, &c) ||
-        !scep_ber_step(&c, INTEGER, &in) || !scep_ber_step(&c, SET, &in) ||
-        !scep_ber_step(&c, SEQUENCE, &in))
-        return false;
-    if (scep_ber_step(&c, FIRST, &in) && scep_ber_count(in, CERTIFICATES_MOST) < 0)
-        return false;
-    if (scep_ber_step(&c, SECOND, &in) && scep_ber_count(in, CERTIFICATES_MOST) < 0)
-        return false;
-    return scep_ber_step(&c, SET, &in) && !c.left;
+    return scep_ber_step(c, tag, &in);
 }
 
-/* @return NULL: not one SignedData to the last byte */
-static const cms_signed *read_signed_data(scep_bytes ber, apr_pool_t *p)
+/* RFC 5652 3. @return false: not a ContentInfo of this type to its last byte */
+static bool enter_content_info(scep_cursor *inside, scep_bytes ber, int nid)
 {
-    const cms_signed_info *info = NULL;
+    scep_cursor c = { ber.data, ber.len }, type;
 
-    if (is_small_signed_data(ber))
-        info = scep_asn1_read(cms_signed_info_it(), ber, p);
-    return info && OBJ_obj2nid(info->type) == NID_pkcs7_signed ? info->content : NULL;
+    return scep_ber_step(&c, SEQUENCE, &c) && scep_ber_step(&c, OBJECT, &type) &&
+           scep_asn1_is((scep_bytes){ type.at, type.left }, OBJ_nid2obj(nid)) &&
+           scep_ber_step(&c, FIRST, inside) && !c.left;
 }
 
-/* @return NULL: it cannot be read, and is no signer */
-static const cms_signer *read_signer(const ASN1_TYPE *encoded, apr_pool_t *p)
+/* RFC 5652 5.2 */
+static bool take_content(signed_data *out, scep_cursor *c)
 {
-    if (ASN1_TYPE_get(encoded) != V_ASN1_SEQUENCE)
-        return NULL;
-    return scep_asn1_read(cms_signer_it(), scep_asn1_bytes(encoded->value.sequence), p);
+    scep_cursor inside, type;
+
+    if (!scep_ber_step(c, SEQUENCE, &inside) || !scep_ber_step(&inside, OBJECT, &type))
+        return false;
+    out->content_type = (scep_bytes){ type.at, type.left };
+    out->content = (scep_cursor){ NULL, 0 };
+    return !inside.left || (scep_ber_step(&inside, FIRST, &out->content) && !inside.left);
 }
 
-/* Tag and length of a SET. @return how many bytes */
-static size_t put_set_header(unsigned char header[6], size_t len)
+/* @return how many; 0: absent; -1: too many */
+static int take_set(scep_cursor *inside, scep_cursor *c, uint8_t tag)
 {
-    int width = len < 0x80 ? 0 : 1;
-
-    for (size_t rest = len >> 8; width && rest; rest >>= 8)
-        width++;
-    header[0] = SET;
-    header[1] = (unsigned char)(width ? 0x80 | width : (int)len);
-    for (int i = 0; i < width; i++)
-        header[2 + i] = (unsigned char)(len >> 8 * (width - 1 - i));
-    return 2 + (size_t)width;
+    *inside = (scep_cursor){ NULL, 0 };
+    return scep_ber_step(c, tag, inside) ? scep_ber_count(*inside, CERTIFICATES_MOST) : 0;
 }
 
 /*
- * RFC 5652 5.4: what is signed is the DER of the attributes as a SET OF, in the order in which
- * they were sent, as OpenSSL and others do it.
+ * Step through ContentInfo and SignedData (RFC 5652 3, 5.1). Everything else is read of views of
+ * what is found here: nothing is decoded that nobody asks for.
  */
-static const scep_err *encode_attributes(scep_bytes *out, const cms_signer *signer, apr_pool_t *p)
+static bool walk(signed_data *out, scep_bytes ber)
 {
-    int count = sk_X509_ATTRIBUTE_num(signer->attributes), one;
-    unsigned char header[6], *der, *to;
-    size_t len = 0, before;
+    scep_cursor info, c, crls;
 
-    for (int i = 0; i < count; i++) {
-        one = i2d_X509_ATTRIBUTE(sk_X509_ATTRIBUTE_value(signer->attributes, i), NULL);
-        if (one <= 0)
-            return scep_fail(p, UNDECODABLE, "a signed attribute cannot be encoded");
-        len += (size_t)one;
-    }
-    before = put_set_header(header, len);
-    der = apr_palloc(p, before + len);
-    memcpy(der, header, before);
-    to = der + before;
-    for (int i = 0; i < count; i++) {
-        if (i2d_X509_ATTRIBUTE(sk_X509_ATTRIBUTE_value(signer->attributes, i), &to) <= 0)
-            return scep_fail(p, UNDECODABLE, "a signed attribute cannot be encoded");
-    }
-    *out = (scep_bytes){ der, before + len };
-    return NULL;
+    if (!ber.len || ber.len > INT_MAX || !scep_ber_is_bounded(ber) ||
+        !enter_content_info(&info, ber, NID_pkcs7_signed))
+        return false;
+    if (!scep_ber_step(&info, SEQUENCE, &c) || info.left || !step_over(&c, INTEGER) ||
+        !step_over(&c, SET) || !take_content(out, &c))
+        return false;
+    out->certificate_count = take_set(&out->certificates, &c, FIRST);
+    return out->certificate_count >= 0 && take_set(&crls, &c, SECOND) >= 0 &&
+           scep_ber_step(&c, SET, &out->signers) && !c.left;
 }
 
-static bool is_named(const cms_identifier *id, const scep_cert *cert, apr_pool_t *p)
+/* RFC 5652 5.3 */
+static bool take_identifier(signer_info *out, scep_cursor *c, apr_pool_t *p)
 {
+    scep_cursor inside;
+
+    if (!scep_ber_next_is(*c, SEQUENCE))
+        return scep_asn1_octets(&out->key_id, c, FIRST_PRIMITIVE, p);
+    return scep_ber_step(c, SEQUENCE, &inside) && scep_ber_take(&inside, SEQUENCE, &out->issuer) &&
+           scep_asn1_integer(&out->serial, &inside, p) && !inside.left;
+}
+
+/* @return false: it cannot be read, and is no signer */
+static bool read_signer(signer_info *out, scep_cursor signers, apr_pool_t *p)
+{
+    scep_cursor c;
+
+    *out = (signer_info){ 0 };
+    if (!scep_ber_step(&signers, SEQUENCE, &c) || !step_over(&c, INTEGER) ||
+        !take_identifier(out, &c, p) || !scep_asn1_algorithm(&out->digest, &out->digest_der, &c, p))
+        return false;
+    (void)scep_ber_take(&c, FIRST, &out->attributes);
+    if (!scep_asn1_algorithm(&out->algorithm, &out->algorithm_der, &c, p) ||
+        !scep_asn1_octets(&out->signature, &c, OCTETS, p))
+        return false;
+    (void)step_over(&c, SECOND); /* unsigned attributes, which mean nothing */
+    return !c.left;
+}
+
+static bool is_named(const signer_info *by, const scep_cert *cert, apr_pool_t *p)
+{
+    const ASN1_OCTET_STRING *key_id;
     X509 *whole;
 
-    if (id->type == CMS_BY_ISSUER_SERIAL)
-        return !ASN1_INTEGER_cmp(id->d.issuer_serial->serial, cert->serial) &&
-               !X509_NAME_cmp(id->d.issuer_serial->issuer, cert->issuer);
+    if (by->issuer.len)
+        return !ASN1_INTEGER_cmp(by->serial, cert->serial) &&
+               scep_asn1_same_name(by->issuer, cert->issuer);
     /* RFC 5652 5.3: the value of its subjectKeyIdentifier; seldom met, so OpenSSL looks for it */
-    return !scep_cert_x509(&whole, cert, p) && X509_get0_subject_key_id(whole) &&
-           !ASN1_OCTET_STRING_cmp(id->d.key_id, X509_get0_subject_key_id(whole));
+    if (scep_cert_x509(&whole, cert, p))
+        return false;
+    key_id = X509_get0_subject_key_id(whole);
+    return key_id && scep_bytes_equal(by->key_id, scep_asn1_bytes(key_id));
 }
 
-/* RFC 5652 5.3: by issuer and serial number or by key identifier, never by position. Nothing of
- * the certificates that are not meant is decoded but their names. */
-static const scep_err *find_signer(scep_message *m, const cms_signed *cms, const cms_signer *signer,
-                                   apr_pool_t *p)
+/* RFC 5652 5.3: by issuer and serial number or by key identifier, never by position. Of the
+ * certificates that are not meant nothing is decoded. */
+static const scep_err *find_signer(scep_message *m, const signed_data *cms,
+                                   const signer_info *signer, apr_pool_t *p)
 {
+    scep_cursor certificates = cms->certificates;
     scep_cert *found = NULL, *one;
     const scep_err *err;
+    scep_bytes sent;
 
-    for (int i = 0; i < sk_ASN1_TYPE_num(cms->certificates) && !found; i++) {
-        const ASN1_TYPE *sent = sk_ASN1_TYPE_value(cms->certificates, i);
-
-        if (ASN1_TYPE_get(sent) == V_ASN1_SEQUENCE &&
-            !scep_cert_look(&one, scep_asn1_bytes(sent->value.sequence), p) &&
-            is_named(signer->id, one, p))
+    for (int i = 0; i < cms->certificate_count && !found; i++) {
+        if (!scep_ber_take(&certificates, SEQUENCE, &sent)) {
+            (void)scep_ber_skip(&certificates); /* of another kind: RFC 5652 10.2.2 */
+            continue;
+        }
+        if (!scep_cert_look(&one, sent, p) && is_named(signer, one, p))
             found = one;
     }
     ERR_clear_error();
     if (!found)
         return scep_fail(p, BAD_MESSAGE,
                          "the signer's certificate is not among the %d sent with the message",
-                         cms->certificates ? sk_ASN1_TYPE_num(cms->certificates) : 0);
+                         cms->certificate_count);
     err = scep_cert_read_key(found, p);
     if (err)
         return scep_fail(p, BAD_ALG, "the signer's key is not accepted: %s", err->detail);
@@ -134,21 +162,23 @@ static const scep_err *find_signer(scep_message *m, const cms_signed *cms, const
 
 bool scep_message_is_self_signed(const scep_message *m)
 {
-    return !X509_NAME_cmp(m->signer->issuer, m->signer->subject) &&
+    return scep_asn1_same_name(m->signer->issuer, m->signer->subject) &&
            scep_cert_is_signed_by(m->signer, m->signer_key);
 }
 
-static const scep_err *read_content(scep_message *m, const cms_signed *cms, apr_pool_t *p)
+static const scep_err *read_content(scep_message *m, const signed_data *cms, apr_pool_t *p)
 {
-    if (OBJ_obj2nid(cms->content->type) != NID_pkcs7_data || !cms->content->content)
+    scep_cursor c = cms->content;
+
+    if (!scep_asn1_is(cms->content_type, OBJ_nid2obj(NID_pkcs7_data)) || !c.at ||
+        !scep_asn1_octets(&m->content, &c, OCTETS, p) || c.left)
         return scep_fail(p, BAD_REQUEST, "the message has no content of type data");
-    m->content = scep_asn1_bytes(cms->content->content);
     return NULL;
 }
 
 /* Everything after the transactionID, from here on answerable. */
-static const scep_err *read_request(scep_message *m, const cms_signed *cms,
-                                    const cms_signer *signer, const scep_attributes *a,
+static const scep_err *read_request(scep_message *m, const signed_data *cms,
+                                    const signer_info *signer, const scep_attributes *a,
                                     const scep_accept *accept, apr_pool_t *p)
 {
     scep_scheme scheme;
@@ -163,36 +193,47 @@ static const scep_err *read_request(scep_message *m, const cms_signed *cms,
     SCEP_TRY(read_content(m, cms, p));
     SCEP_TRY(scep_envelope_read(m, accept, p));
     SCEP_TRY(scep_attributes_fit(m, a, false, p));
-    return scep_algorithm_verify(&scheme, m->signer_key, m->attributes, m->signature, p);
+    return scep_algorithm_verify(&scheme, m->signer_key, m->signer->ctx, m->attributes,
+                                 m->signature, p);
+}
+
+/* What a proof of renewal hands on is DER (proof.h). */
+static const scep_err *algorithm_der(scep_bytes *out, scep_bytes received, const X509_ALGOR *read,
+                                     apr_pool_t *p)
+{
+    *out = received;
+    return scep_ber_is_der(received) ? NULL
+                                     : scep_asn1_write(out, ASN1_ITEM_rptr(X509_ALGOR), read, p);
 }
 
 const scep_err *scep_message_open(scep_message **out, scep_bytes der, const scep_accept *accept,
                                   apr_pool_t *p)
 {
     scep_message *m = apr_pcalloc(p, sizeof(*m));
-    const cms_signed *cms = read_signed_data(der, p);
-    const cms_signer *signer;
     scep_attributes attributes;
+    signer_info signer;
+    signed_data cms;
+    int signers;
 
     *out = NULL;
-    if (!cms)
+    if (!walk(&cms, der))
         return scep_fail(p, UNDECODABLE,
                          "not one CMS SignedData of %lu bytes with at most %d certificates",
                          (unsigned long)der.len, CERTIFICATES_MOST);
-    if (sk_ASN1_TYPE_num(cms->signers) != 1)
-        return scep_fail(p, UNDECODABLE, "the message has %d signers: 1 is accepted",
-                         cms->signers ? sk_ASN1_TYPE_num(cms->signers) : 0);
-    signer = read_signer(sk_ASN1_TYPE_value(cms->signers, 0), p);
-    if (!signer)
+    signers = scep_ber_count(cms.signers, 1);
+    if (signers != 1)
+        return scep_fail(p, UNDECODABLE, "the message has %s: 1 is accepted",
+                         signers ? "several signers" : "no signer");
+    if (!read_signer(&signer, cms.signers, p))
         return scep_fail(p, UNDECODABLE, "the message's SignerInfo cannot be read");
-    if (sk_X509_ATTRIBUTE_num(signer->attributes) <= 0)
+    if (!signer.attributes.len)
         return scep_fail(p, UNDECODABLE, "the message has no signed attributes");
-    m->digest_algorithm = signer->digest;
-    m->signature_algorithm = signer->algorithm;
-    m->signature = scep_asn1_bytes(signer->signature);
-    SCEP_TRY(encode_attributes(&m->attributes, signer, p));
+    m->signature = signer.signature;
+    SCEP_TRY(algorithm_der(&m->digest_algorithm, signer.digest_der, signer.digest, p));
+    SCEP_TRY(algorithm_der(&m->signature_algorithm, signer.algorithm_der, signer.algorithm, p));
+    SCEP_TRY(scep_attributes_encode(&m->attributes, signer.attributes, p));
     SCEP_TRY(scep_attributes_read(&attributes, m->attributes, p));
     SCEP_TRY(scep_attributes_identify(m, &attributes, p));
     *out = m;
-    return read_request(m, cms, signer, &attributes, accept, p);
+    return read_request(m, &cms, &signer, &attributes, accept, p);
 }

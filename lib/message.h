@@ -29,9 +29,9 @@ typedef struct scep_accept {
 
 /* An EnvelopedData with exactly one recipient, who uses key transport. RFC 5652 6.1, 6.2.1 */
 typedef struct scep_envelope {
-    const X509_NAME *issuer; /* of the recipient; NULL: it is named by its key_id */
-    const ASN1_INTEGER *serial;
-    const ASN1_OCTET_STRING *key_id;
+    scep_bytes issuer; /* of the recipient, a Name as received; len 0: it is named by its key_id */
+    const ASN1_INTEGER *serial; /* NULL as above */
+    scep_bytes key_id;
     const X509_ALGOR *transport;
     scep_bytes key; /* encrypted */
     const X509_ALGOR *cipher;
@@ -49,8 +49,8 @@ typedef struct scep_message {
     const scep_envelope *envelope; /* NULL: not found, or not looked for yet */
     OSSL_LIB_CTX *context; /* of cipher. NULL: OpenSSL's own; single DES lives in a private one */
     /* What a proof of renewal (proof.h) is made of. */
-    const X509_ALGOR *digest_algorithm;    /* NULL: the message came out of a proof */
-    const X509_ALGOR *signature_algorithm; /* likewise */
+    scep_bytes digest_algorithm;    /* DER; empty: the message came out of a proof */
+    scep_bytes signature_algorithm; /* likewise */
     scep_bytes signature;
     scep_bytes attributes; /* signed ones as DER SET OF, as they are signed; empty as above */
     scep_bytes content;    /* eContent */

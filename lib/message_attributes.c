@@ -1,22 +1,137 @@
 /* The signed attributes of a request, read from their DER. RFC 5652 5.3, RFC 8894 3.2.1. */
+#include "asn1.h"
 #include "clock.h"
+#include "der.h"
 #include "message_parts.h"
 #include "oid.h"
 
+#include <apr_strings.h>
+#include <openssl/asn1t.h>
 #include <openssl/err.h>
+#include <string.h>
 
 enum {
     ATTRIBUTES_MOST = 64,
     TRANSACTION_ID_MOST = 255,
     NONCE_MOST = 64,
-    OBJECT = 0x06,
     OCTETS = 0x04,
+    OBJECT = 0x06,
+    UTF8 = 0x0C,
     PRINTABLE = 0x13,
     UTC_TIME = 0x17,
     GENERALIZED_TIME = 0x18,
     SEQUENCE = 0x30,
-    SET = 0x31
+    SET = 0x31,
+    SET_HEADER_MOST = 10
 };
+
+/* The contents of one DER element with this tag. */
+static bool enter(scep_cursor *c, uint8_t expected, scep_bytes *content)
+{
+    uint8_t tag;
+
+    return scep_cursor_der(c, &tag, content) && tag == expected;
+}
+
+/* ---- what is signed ---- */
+
+/* Is the value one that OpenSSL would write as it stands? */
+static bool is_plain(uint8_t tag, scep_bytes content)
+{
+    switch (tag) {
+    case OBJECT:
+        return scep_asn1_is_oid(content);
+    case OCTETS:
+    case UTF8:
+    case PRINTABLE:
+    case UTC_TIME:
+    case GENERALIZED_TIME:
+    case SEQUENCE: /* whatever is inside */
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* One attribute in DER with one value that is plain: several would have to be sorted. */
+static bool is_plain_attribute(scep_cursor *c)
+{
+    scep_bytes one, oid, values, value;
+    scep_cursor in;
+    uint8_t tag;
+
+    if (!enter(c, SEQUENCE, &one))
+        return false;
+    in = (scep_cursor){ one.data, one.len };
+    if (!enter(&in, OBJECT, &oid) || !scep_asn1_is_oid(oid) || !enter(&in, SET, &values) || in.left)
+        return false;
+    in = (scep_cursor){ values.data, values.len };
+    return scep_cursor_der(&in, &tag, &value) && !in.left && is_plain(tag, value);
+}
+
+/* @return false: something in them OpenSSL might write otherwise */
+static bool are_plain(scep_bytes sent)
+{
+    scep_cursor c = { sent.data, sent.len };
+    scep_bytes all;
+    uint8_t tag;
+
+    if (!scep_cursor_der(&c, &tag, &all) || c.left)
+        return false;
+    for (c = (scep_cursor){ all.data, all.len }; c.left;)
+        if (!is_plain_attribute(&c))
+            return false;
+    return true;
+}
+
+/* clang-format off */
+ASN1_ITEM_TEMPLATE(attributes) =
+    ASN1_EX_TEMPLATE_TYPE(ASN1_TFLG_SET_OF, 0, attributes, X509_ATTRIBUTE)
+static_ASN1_ITEM_TEMPLATE_END(attributes)
+    /* clang-format on */
+
+    /*
+     * RFC 5652 5.4: what is signed is the DER of the attributes as a SET OF, in the order in which
+     * they were sent, as OpenSSL and others do it.
+     */
+    static const scep_err
+    * encode(scep_bytes * out, const STACK_OF(X509_ATTRIBUTE) * list, apr_pool_t *p)
+{
+    int n = sk_X509_ATTRIBUTE_num(list);
+    scep_bytes *one = apr_palloc(p, (size_t)n * sizeof(*one) + 1);
+    size_t room = SET_HEADER_MOST;
+    scep_der d;
+
+    for (int i = 0; i < n; i++) {
+        const X509_ATTRIBUTE *attribute = sk_X509_ATTRIBUTE_value(list, i);
+
+        if (scep_asn1_write(&one[i], ASN1_ITEM_rptr(X509_ATTRIBUTE), attribute, p))
+            return scep_fail(p, UNDECODABLE, "a signed attribute cannot be encoded");
+        room += one[i].len;
+    }
+    scep_der_begin(&d, room, p);
+    for (int i = n - 1; i >= 0; i--)
+        scep_der_put(&d, one[i]);
+    scep_der_wrap(&d, SCEP_DER_SET, 0);
+    return scep_der_end(out, &d, p);
+}
+
+const scep_err *scep_attributes_encode(scep_bytes *out, scep_bytes sent, apr_pool_t *p)
+{
+    unsigned char *copy = apr_pmemdup(p, sent.data, sent.len);
+    const STACK_OF(X509_ATTRIBUTE) * read;
+
+    copy[0] = SET; /* its own tag */
+    *out = (scep_bytes){ copy, sent.len };
+    if (are_plain(*out))
+        return NULL;
+    read = scep_asn1_read(ASN1_ITEM_rptr(attributes), *out, p);
+    if (!read)
+        return scep_fail(p, UNDECODABLE, "the signed attributes cannot be read");
+    return encode(out, read, p);
+}
+
+/* ---- reading ---- */
 
 static const ASN1_OBJECT *attribute_oid(int name)
 {
@@ -34,19 +149,6 @@ static const ASN1_OBJECT *attribute_oid(int name)
     default:
         return scep_oid(SCEP_OID_SENDER_NONCE);
     }
-}
-
-static bool is_object(scep_bytes content, const ASN1_OBJECT *oid)
-{
-    return scep_bytes_equal(content, (scep_bytes){ OBJ_get0_data(oid), OBJ_length(oid) });
-}
-
-/* The contents of one DER element with this tag. */
-static bool enter(scep_cursor *c, uint8_t expected, scep_bytes *content)
-{
-    uint8_t tag;
-
-    return scep_cursor_der(c, &tag, content) && tag == expected;
 }
 
 static void note(scep_attribute *a, scep_bytes values)
@@ -75,7 +177,7 @@ const scep_err *scep_attributes_read(scep_attributes *out, scep_bytes set, apr_p
         if (count == ATTRIBUTES_MOST)
             return scep_fail(p, UNDECODABLE, "more than %d signed attributes", ATTRIBUTES_MOST);
         for (int name = 0; name < SCEP_ATTRIBUTE_COUNT; name++) {
-            if (is_object(oid, attribute_oid(name)))
+            if (scep_asn1_is(oid, attribute_oid(name)))
                 note(&out->of[name], values);
         }
     }
@@ -207,7 +309,7 @@ const scep_err *scep_attributes_fit(const scep_message *m, const scep_attributes
     unsigned len;
 
     if ((strict || a->of[SCEP_ATTRIBUTE_CONTENT_TYPE].found) &&
-        (!type || !is_object(*type, OBJ_nid2obj(NID_pkcs7_data))))
+        (!type || !scep_asn1_is(*type, OBJ_nid2obj(NID_pkcs7_data))))
         return scep_fail(p, BAD_MESSAGE,
                          "the attribute contentType is missing, doubled or other "
                          "than data");

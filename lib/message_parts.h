@@ -28,6 +28,13 @@ typedef struct scep_attributes {
     scep_attribute of[SCEP_ATTRIBUTE_COUNT];
 } scep_attributes;
 
+/**
+ * What is signed: the DER of the attributes as a SET OF, in the order in which they were sent, as
+ * OpenSSL and others do it. RFC 5652 5.4.
+ * @param sent a SignerInfo's [0], with tag and length. @return NULL, or UNDECODABLE
+ */
+SCEP_MUST const scep_err *scep_attributes_encode(scep_bytes *out, scep_bytes sent, apr_pool_t *p);
+
 /** Read a SET OF Attribute; what is not in the list above is stepped over.
  *  @param set DER as it is signed, with tag and length. @return NULL, or UNDECODABLE: not that to
  *         the last byte, none, or over 64 */

@@ -1,7 +1,6 @@
 /* A proof of renewal. RFC 5652 5.4, RFC 8894 3.3.1. */
 #include "proof.h"
 #include "algorithm.h"
-#include "asn1.h"
 #include "message_parts.h"
 
 #include <limits.h>
@@ -10,17 +9,12 @@ enum { SEQUENCE = 0x30 };
 
 /* ---- the worker's side ---- */
 
-static const scep_err *algorithm_der(scep_bytes *out, const X509_ALGOR *algorithm, apr_pool_t *p)
-{
-    return scep_asn1_write(out, ASN1_ITEM_rptr(X509_ALGOR), algorithm, p);
-}
-
 const scep_err *scep_proof_take(scep_proof *out, const scep_message *message, apr_pool_t *p)
 {
-    if (!message->digest_algorithm)
+    if (!message->digest_algorithm.len)
         return scep_fail(p, INTERNAL, "this message is no place to take a proof from");
-    SCEP_TRY(algorithm_der(&out->digest_algorithm, message->digest_algorithm, p));
-    SCEP_TRY(algorithm_der(&out->signature_algorithm, message->signature_algorithm, p));
+    out->digest_algorithm = message->digest_algorithm;
+    out->signature_algorithm = message->signature_algorithm;
     out->signer = message->signer->der;
     out->signature = message->signature;
     out->attributes = message->attributes;
@@ -94,7 +88,8 @@ static const scep_err *check(scep_message *m, const scep_proof *proof, const sce
 
     SCEP_TRY(read_scheme(&scheme, proof, accept, p));
     SCEP_TRY(read_signer(m, proof->signer, p));
-    SCEP_TRY(scep_algorithm_verify(&scheme, m->signer_key, proof->attributes, proof->signature, p));
+    SCEP_TRY(scep_algorithm_verify(&scheme, m->signer_key, m->signer->ctx, proof->attributes,
+                                   proof->signature, p));
     m->digest = scheme.digest;
     m->content = proof->content;
     SCEP_TRY(scep_attributes_read(&attributes, proof->attributes, p));
@@ -120,7 +115,7 @@ const scep_err *scep_proof_check(scep_message **out, const scep_proof *proof,
 
 const scep_err *scep_proof_open(scep_message *m, const scep_accept *accept, apr_pool_t *p)
 {
-    if (m->digest_algorithm || m->envelope)
+    if (m->digest_algorithm.len || m->envelope)
         return scep_fail(p, INTERNAL, "this message is none whose envelope is to be read");
     return scep_envelope_read(m, accept, p);
 }

@@ -1,6 +1,7 @@
 /* A registration authority's two identities. RFC 8894 2.1.2, 7.2. */
 #include "ra.h"
 #include "algorithm.h"
+#include "asn1.h"
 #include "clock.h"
 
 #include <openssl/err.h>
@@ -62,6 +63,19 @@ const scep_err *scep_ra_check(const scep_ra *ra, X509 *ca, apr_pool_t *p)
     return check_pair(&ra->decrypt, ca, KU_KEY_ENCIPHERMENT, "encryption", p);
 }
 
+static void prepare(scep_signer *pair, apr_pool_t *p)
+{
+    if (pair->key)
+        pair->ctx = scep_EVP_PKEY_CTX(p, EVP_PKEY_CTX_new_from_pkey(NULL, pair->key, NULL));
+    ERR_clear_error();
+}
+
+void scep_ra_prepare(scep_ra *ra, apr_pool_t *p)
+{
+    prepare(&ra->sign, p);
+    prepare(&ra->decrypt, p);
+}
+
 const scep_err *scep_ra_check_dates(const scep_ra *ra, apr_pool_t *p)
 {
     SCEP_TRY(check_dates(ra->sign.cert, "signing", p));
@@ -76,12 +90,14 @@ typedef enum naming { DECRYPTION, SIGNING, SERIAL, NAMINGS } naming;
 static bool names(const scep_envelope *envelope, X509 *cert)
 {
     const ASN1_OCTET_STRING *key_id;
+    scep_bytes issuer;
 
-    if (envelope->issuer)
+    if (envelope->issuer.len)
         return !ASN1_INTEGER_cmp(envelope->serial, X509_get0_serialNumber(cert)) &&
-               !X509_NAME_cmp(envelope->issuer, X509_get_issuer_name(cert));
+               X509_NAME_get0_der(X509_get_issuer_name(cert), &issuer.data, &issuer.len) == 1 &&
+               scep_asn1_same_name(envelope->issuer, issuer);
     key_id = X509_get0_subject_key_id(cert);
-    return key_id && !ASN1_OCTET_STRING_cmp(envelope->key_id, key_id);
+    return key_id && scep_bytes_equal(envelope->key_id, scep_asn1_bytes(key_id));
 }
 
 /* Some clients write the issuer's name in another order or encoding. */
@@ -154,11 +170,11 @@ static bool set_padding(EVP_PKEY_CTX *ctx, const scep_oaep *oaep)
  * are always made, and chosen between without a branch; a mask that is not volatile becomes a
  * choice between two addresses with some compilers.
  */
-static bool open_key(unsigned char *key, size_t len, EVP_PKEY *with, const scep_envelope *envelope,
-                     const scep_oaep *oaep, apr_pool_t *p)
+static bool open_key(unsigned char *key, size_t len, const scep_signer *with,
+                     const scep_envelope *envelope, const scep_oaep *oaep, apr_pool_t *p)
 {
-    EVP_PKEY_CTX *ctx = scep_EVP_PKEY_CTX(p, EVP_PKEY_CTX_new_from_pkey(NULL, with, NULL));
-    size_t room = (size_t)EVP_PKEY_get_size(with), opened = room;
+    EVP_PKEY_CTX *ctx = scep_signer_ctx(with, p);
+    size_t room = (size_t)EVP_PKEY_get_size(with->key), opened = room;
     unsigned char *block = scep_secret(p, room > len ? room : len);
     volatile unsigned char mask;
     int good;
@@ -194,15 +210,18 @@ static bool open_content(scep_bytes *plain, EVP_CIPHER_CTX *ctx, const scep_enve
 /* Single DES is in a context of its own only (legacy.h). */
 static bool begin(EVP_CIPHER_CTX *ctx, const scep_message *message)
 {
-    const char *name = EVP_CIPHER_get0_name(message->cipher);
-    EVP_CIPHER *cipher = EVP_CIPHER_fetch(message->context, name, NULL);
-    bool good = cipher && EVP_DecryptInit_ex(ctx, cipher, NULL, NULL, NULL) == 1;
+    EVP_CIPHER *cipher;
+    bool good;
 
+    if (!message->context)
+        return EVP_DecryptInit_ex(ctx, message->cipher, NULL, NULL, NULL) == 1;
+    cipher = EVP_CIPHER_fetch(message->context, EVP_CIPHER_get0_name(message->cipher), NULL);
+    good = cipher && EVP_DecryptInit_ex(ctx, cipher, NULL, NULL, NULL) == 1;
     EVP_CIPHER_free(cipher);
     return good;
 }
 
-static bool open_envelope(scep_bytes *plain, EVP_PKEY *with, const scep_message *message,
+static bool open_envelope(scep_bytes *plain, const scep_signer *with, const scep_message *message,
                           apr_pool_t *p)
 {
     EVP_CIPHER_CTX *ctx = scep_EVP_CIPHER_CTX(p, EVP_CIPHER_CTX_new());
@@ -227,7 +246,7 @@ const scep_err *scep_ra_decrypt(scep_bytes *plain, const scep_ra *ra, const scep
     for (naming way = DECRYPTION; way < NAMINGS && !pair; way++)
         pair = named_pair(ra, message->envelope, way);
     /* meant for nobody here: the same work, so that it takes as long as a failure does (S-15) */
-    good = open_envelope(&opened, pair ? pair->key : ra->decrypt.key, message, p);
+    good = open_envelope(&opened, pair ? pair : &ra->decrypt, message, p);
     /* what OpenSSL says here tells a wrong RSA block from wrong padding: nobody may learn it */
     ERR_clear_error();
     if (!pair)

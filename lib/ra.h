@@ -24,6 +24,10 @@ typedef struct scep_ra {
  */
 SCEP_API SCEP_MUST const scep_err *scep_ra_check(const scep_ra *ra, X509 *ca, apr_pool_t *p);
 
+/** Have ready what each use of the keys begins with: without it, which is no fault, each use makes
+ *  it anew. To be called once, before other threads use @a ra. */
+SCEP_API void scep_ra_prepare(scep_ra *ra, apr_pool_t *p);
+
 /** Are both certificates valid now? @return NULL, or CONFIG: expired, or not valid yet */
 SCEP_API SCEP_MUST const scep_err *scep_ra_check_dates(const scep_ra *ra, apr_pool_t *p);
 

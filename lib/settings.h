@@ -38,6 +38,8 @@
       "The user that programs of a policy module run as; neither scep-ca's nor httpd's")           \
     X(CATimeout, NUMBER, SERVER, "30", 1, 600, "",                                                 \
       "Seconds until an answer from scep-ca is given up")                                          \
+    X(ConcurrentMax, NUMBER, SERVER, "0", 0, 4096, "",                                             \
+      "PKIOperations that all workers together work on at one time; 0: what suits the machine")    \
     X(Admin, FLAG, SERVER, "on", 0, 0, "",                                                         \
       "Serve the challenge page; off: this httpd never learns the secret that mints")              \
     X(MaxMessage, NUMBER, SECTION, "65536", 1024, 1048576, "", "Largest request in bytes, as DER") \

@@ -43,12 +43,12 @@ typedef enum scep_verb {
     SCEP_VERB_STATE,      /* scep_wire_state: answers STATUS */
     SCEP_VERB_REFUSED,    /* scep_wire_refused: unknown verb, endpoint, or not permitted */
     /* ctl socket: scepctl -> scep-ca; REFUSED answers them too */
-    SCEP_VERB_REQUESTS,     /* scep_wire_list: answered by REQUEST_PAGE */
-    SCEP_VERB_DECIDE,       /* scep_wire_decide: answered by DONE */
-    SCEP_VERB_CERTIFICATES, /* scep_wire_list: answered by CERTIFICATE_PAGE */
-    SCEP_VERB_REVOKE,       /* scep_wire_revoke: answered by PROGRESS, any number, and DONE */
-    SCEP_VERB_CRL,          /* scep_wire_sign_crl: answered by PROGRESS, any number, and DONE */
-    SCEP_VERB_CHALLENGES,   /* scep_wire_challenges_of: answered by CHALLENGE_PAGE */
+    SCEP_VERB_REQUESTS,         /* scep_wire_list: answered by REQUEST_PAGE */
+    SCEP_VERB_DECIDE,           /* scep_wire_decide: answered by DONE */
+    SCEP_VERB_CERTIFICATES,     /* scep_wire_list: answered by CERTIFICATE_PAGE */
+    SCEP_VERB_REVOKE,           /* scep_wire_revoke: answered by PROGRESS, any number, and DONE */
+    SCEP_VERB_CRL,              /* scep_wire_sign_crl: answered by PROGRESS, any number, and DONE */
+    SCEP_VERB_CHALLENGES,       /* scep_wire_challenges_of: answered by CHALLENGE_PAGE */
     SCEP_VERB_REVOKE_CHALLENGE, /* scep_wire_revoke_challenge: answered by DONE */
     /* ctl socket: scep-ca -> scepctl */
     SCEP_VERB_REQUEST_PAGE,     /* scep_wire_request_page */

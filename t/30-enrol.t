@@ -205,7 +205,10 @@ my $kept = challenge();
 $count = certificates();
 my @types = grep { $_ != 19 } 0 .. 99;
 my @requests = map { scalar $s->build(key => $key, challenge => $kept, type => $_, transaction_id => "type $_") } @types;
-my @answers  = $s->many([map { $s->request_bytes($_) } @requests]);
+# no more at one time than httpd has places for
+my @rest     = map { $s->request_bytes($_) } @requests;
+my @answers;
+push @answers, $s->many([splice @rest, 0, 50]) while @rest;
 my @served;
 for my $i (0 .. $#types) {
     my $reply = $s->open_reply($requests[$i], $answers[$i]);

@@ -10,7 +10,7 @@ my $s = SCEPTest->up(
         . "MinSpareThreads 1\nMaxSpareThreads 4\n",
     host => "SCEPPasswordMax 100000\n");
 $s->expect_log(
-    'SCEP0030: NDES-31 UNAVAILABLE: 3 threads of this process wait for scep-ca already',
+    'SCEP0106: NDES-31 UNAVAILABLE: \d+ requests were turned away by 503 with Retry-After, since 3 were in progress',
     'SCEP0030: NDES-31 UNAVAILABLE: ', 'SCEP0102: scep-ca .* ended with status');
 $s->allow_log(qr/SCEP02\d\d:.*ca\.conf/, qr/SCEP0104: /);
 

@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use Digest::SHA qw(hmac_sha256_base64);
 use SCEPClient;
-use SCEPRun qw(run slurp spew have);
+use SCEPRun qw(run spawn slurp spew have);
 use SCEPServer;
 use Time::HiRes qw(time);
 
@@ -144,6 +144,43 @@ END
     return $s->issued_count;
 }
 
+# All of those, as `scepctl revoke` would, one at a time.
+sub revoke_filled {
+    my ($s) = @_;
+    $s->sql(<<'END');
+BEGIN IMMEDIATE;
+UPDATE scep_certificate SET revoked = issued, reason = 4 WHERE subject LIKE 'CN=filled %' AND revoked = 0;
+INSERT INTO scep_crl (authority, wanted, holds, crl_number, this_update, next_update, der)
+SELECT authority, 1, 0, 0, 0, 0, '' FROM scep_certificate LIMIT 1
+ON CONFLICT (authority) DO UPDATE SET wanted = scep_crl.wanted + 1;
+COMMIT;
+PRAGMA wal_checkpoint(TRUNCATE);
+END
+    return;
+}
+
+sub crl_file { return "$_[0]{dir}/ca/public/ca.crl" }
+
+sub crl_number { return $_[0]->sql('SELECT max(crl_number) FROM scep_crl;') + 0 }
+
+# Do something while scep-ca signs one CRL after the other: what came of it, and how many.
+sub while_signing {
+    my ($s, $do) = @_;
+    my $before = $s->crl_number;
+    my $pid = spawn(
+        ['/bin/sh', '-c', 'while "$0" --conf "$1" crl; do :; done', SCEPServer::built('tools/scepctl'), $s->ca_conf],
+        output => $s->work('scepctl'),
+        group  => 1);
+    my $came = eval { $do->() };
+    my $why  = $@;
+    kill 'TERM', -$pid;
+    SCEPRun::end_child($pid);
+    die $why if !$came;
+    my $made = $s->crl_number - $before;
+    $s->remember_wrong('CRLs', slurp($s->work('scepctl'))) if !$made;
+    return ($came, $made);
+}
+
 sub issued_count { return $_[0]->sql('SELECT count(*) FROM scep_certificate;') + 0 }
 
 # ---- a run: made, sent, opened
@@ -158,12 +195,12 @@ sub remember_wrong {
 
 sub wrong { return @{ $_[0]{wrong} } }
 
-# Send a file of messages. Options: clients, seconds, arrivals, refusals. Every answer is opened
+# Send a file of messages. Options: clients, seconds, warm, arrivals, refusals. Every answer is opened
 # afterwards; what is wrong and serial numbers that were seen before are remembered. Returns what
 # the load said, with `run`: the files' names before their endings.
 sub send_all {
     my ($s, $base, %o) = @_;
-    my @options = map { ("--$_", $o{$_}) } grep { defined $o{$_} } qw(clients seconds arrivals refusals);
+    my @options = map { ("--$_", $o{$_}) } grep { defined $o{$_} } qw(clients seconds warm arrivals refusals);
     my $said = bench('load', '--url', $s->url, '--messages', "$base.messages", '--replies', "$base.replies",
         '--pid', $s->pid, @options);
     $said->{run} = $base;

@@ -99,6 +99,8 @@ typedef struct load_result {
     size_t missed;               /* connections that were due and found no place */
     uint64_t *latencies;         /* of the good ones, ns, in order of arrival */
     size_t room;
+    uint64_t *steady; /* of those that began after --warm */
+    size_t steady_count, steady_room;
     double seconds;
 } load_result;
 

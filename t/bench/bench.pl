@@ -22,8 +22,9 @@ my $seconds  = setting('SECONDS',  2) || 1;
 my $long     = setting('LONG',     0);
 my $devices  = setting('KEYS',     8) || 1;
 my @stores   = split ' ', $ENV{BENCH_STORES} // '100000 1000000';
+my $revoked  = setting('REVOKED',  100000) || 1;
 my @parts    = split ' ', $ENV{BENCH_PARTS}
-    // ($quick ? 'enrol' : 'enrol clients renewal get stores overload' . ($long ? ' long' : ''));
+    // ($quick ? 'enrol' : 'enrol clients renewal get stores crl overload' . ($long ? ' long' : ''));
 my %wanted = map { $_ => 1 } @parts;
 my @kinds  = qw(rsa2048 p256);
 my %called = (rsa2048 => 'RSA-2048', p256 => 'P-256');
@@ -63,7 +64,7 @@ sub server_of {
     };
 }
 
-my @numbers = qw(rate p50_ms p99_ms max_ms httpd_us ca_us together_us client_us peak_kib rss_kib pss_kib
+my @numbers = qw(rate p50_ms p99_ms max_ms steady_p99_ms httpd_us ca_us together_us client_us peak_kib rss_kib pss_kib
     others_seconds good refused wrong missed);
 
 # The medians of some rounds, recorded under what they are of.
@@ -155,20 +156,60 @@ sub stores {
     return;
 }
 
-# More than can be served: clients beyond what httpd has workers, which ask again at once when they
-# are refused; then four times as many new connections as are served.
+# With as many revoked certificates: alone, and while one CRL after the other is made of them.
+sub crls {
+    my $s = SCEPBench->up('rsa2048');
+    $server{crl} = $s;
+    $s->enrolments(200, 16);
+    progress("revoking $revoked certificates");
+    $s->fill($revoked);
+    $s->revoke_filled;
+    my (@alone, @beside);
+    my ($made, $time) = (0, 0);
+    for (1 .. $rounds) {
+        push @alone, $s->enrolments($requests, 16);
+        my ($said, $crls) = $s->while_signing(sub { $s->enrolments($requests, 16) });
+        push @beside, $said;
+        $made += $crls;
+        $time += $said->{good} / $said->{rate} if $said->{rate};
+    }
+    my %row = (ca => 'rsa2048', store => $revoked, clients => 16);
+    my $alone = record({ %row, operation => 'enrol, all of them revoked' }, @alone);
+    my $row = record({ %row, operation => 'enrol, beside CRLs of them' }, @beside);
+    $row->{to_alone} = $row->{rate} / $alone->{rate};
+    @$row{qw(crls crl_bytes seconds)} = ($made, -s $s->crl_file, $time);
+    return;
+}
+
+# What 16 clients get: more of them would wait for each other.
+sub capacity {
+    my ($s) = @_;
+    my $said = $s->enrolments($requests, 16);
+    progress(sprintf 'capacity: %.0f/s', $said->{rate});
+    return $said->{rate};
+}
+
+# More than can be served, each beside what is served without it just before and just after: clients
+# beyond what httpd has workers, which ask again at once when they are refused; then four times as many
+# new connections as are served.
 sub overload {
     my $s = server_of('rsa2048');
-    my ($usual) = grep { $_->{clients} == 16 && $_->{operation} =~ /^enrol/ } @{ $result{runs} };
-    my $capacity = int($usual ? $usual->{rate} : record({ ca => 'rsa2048', store => 0, operation => 'enrol', clients => 16 },
-            $s->enrolments($requests, 16))->{rate});
-    my ($time, $most) = (5, 4000);
-    my $n = int(1.5 * $capacity * $time);
-    record({ ca => 'rsa2048', store => 0, operation => 'overload: kept connections', clients => 600 },
-        $s->enrolments($n + 600, 600, seconds => $time, refusals => 'again'));
-    record(
-        { ca => 'rsa2048', store => 0, operation => 'overload: ' . 4 * $capacity . ' connections a second', clients => $most },
-        $s->enrolments($n + $most, $most, seconds => $time, refusals => 'again', arrivals => 4 * $capacity));
+    my ($time, $warm, $most) = (8, 2, 4000);
+    my $before = capacity($s);
+    for my $arrives (0, 1) {
+        my $arrivals = $arrives ? int(4 * $before) : undef;
+        my $clients  = $arrives ? $most : 600;
+        my $said = $s->enrolments(int(1.5 * $before * $time) + $clients, $clients,
+            seconds => $time, warm => $warm, refusals => 'again', arrivals => $arrivals);
+        my $after = capacity($s);
+        my $row = record({
+            ca => 'rsa2048', store => 0, clients => $clients,
+            operation => 'overload: ' . ($arrives ? "$arrivals connections a second" : 'kept connections')
+        }, $said);
+        $row->{capacity} = ($before + $after) / 2;
+        $row->{to_capacity} = $row->{rate} / $row->{capacity};
+        $before = $after;
+    }
     return;
 }
 
@@ -209,8 +250,18 @@ sub print_table {
     }
     for my $row (grep { $_->{operation} =~ /^overload/ } @{ $result{runs} }) {
         my $all = sum0(@$row{qw(good refused wrong)});
-        printf "\n%s: %d good, %d refused by 503 with Retry-After (%.0f %%), %d without an answer, %d not tried: all places taken\n",
-            $row->{operation}, @$row{qw(good refused)}, $all ? 100 * $row->{refused} / $all : 0, @$row{qw(wrong missed)};
+        printf "\n%s: %d good, %d refused by 503 with Retry-After (%.0f %%), %d without an answer, %d not tried: all places taken; "
+            . "capacity %.0f/s, p99 after two seconds %.0f ms\n",
+            $row->{operation}, @$row{qw(good refused)}, $all ? 100 * $row->{refused} / $all : 0, @$row{qw(wrong missed)},
+            @$row{qw(capacity steady_p99_ms)};
+    }
+    return;
+}
+
+sub print_crls {
+    for my $row (grep { defined $_->{crls} } @{ $result{runs} }) {
+        printf "\n%s: %d CRLs of %s bytes in %.1f s, issued at %.2f times the rate without\n", $row->{operation}, $row->{crls},
+            thousands($row->{crl_bytes}), @$row{qw(seconds to_alone)};
     }
     return;
 }
@@ -234,6 +285,14 @@ sub print_targets {
     target('GetCACert to a static file', $result{cacert_ratio}, 0, 0.97) if $result{cacert_ratio};
     target('CPU with ' . thousands($_->{store}) . ' certificates to the empty store', $_->{to_empty}, 1, 1.1)
         for grep { defined $_->{to_empty} } @{ $result{runs} };
+    for my $row (grep { defined $_->{to_capacity} } @{ $result{runs} }) {
+        target("good answers to capacity, $row->{operation}", $row->{to_capacity}, 0, 0.8);
+        target("p99 in seconds, after two of them, $row->{operation}", $row->{steady_p99_ms} / 1000, 1, 1);
+        target("without an answer, $row->{operation}", $row->{wrong} + $row->{missed}, 1, 0);
+    }
+    for my $row (grep { $_->{operation} eq 'enrol' && $_->{clients} == 64 } @{ $result{runs} }) {
+        target("refused, $called{ $row->{ca} } CA, 64 clients", $row->{refused}, 1, 0);
+    }
     target("RSS of the last half of $long to the first", $result{long}{last} / $result{long}{first}, 1, 1.02) if $result{long};
     return;
 }
@@ -260,6 +319,7 @@ for my $kind (@kinds) {
 }
 gets()     if $wanted{get};
 stores()   if $wanted{stores};
+crls()     if $wanted{crl};
 overload() if $wanted{overload};
 long_run() if $wanted{long};
 measure_floor(grep { $server{$_} } @kinds);
@@ -270,6 +330,7 @@ printf "The floor, %s CA: %.0f us CPU (%.0f to %.0f, %d times)\n", $called{$_}, 
     max(@{ $floor{$_} }), scalar @{ $floor{$_} }
     for grep { $floor{$_} } @kinds;
 print_table();
+print_crls();
 print_targets();
 my @wrong = map { $_->wrong } values %server;
 my $serials = sum0(map { scalar keys %{ $_->{serials} // {} } } values %server);

@@ -148,15 +148,23 @@ static bool receive_some(connection *c)
 
 /* ---- answers ---- */
 
-static void record_good(load *l, uint64_t took)
+static void push(uint64_t **all, size_t *count, size_t *room, uint64_t took)
+{
+    if (*count == *room) {
+        *room = *room ? 2 * *room : 4096;
+        *all = must_grow(*all, *room * sizeof(**all));
+    }
+    (*all)[(*count)++] = took;
+}
+
+static void record_good(load *l, const connection *c)
 {
     load_result *r = &l->result;
+    uint64_t took = l->last - c->begin;
 
-    if (r->good == r->room) {
-        r->room = r->room ? 2 * r->room : 4096;
-        r->latencies = must_grow(r->latencies, r->room * sizeof(*r->latencies));
-    }
-    r->latencies[r->good++] = took;
+    push(&r->latencies, &r->good, &r->room, took);
+    if (c->begin >= l->warm)
+        push(&r->steady, &r->steady_count, &r->steady_room, took);
 }
 
 static bool same_as_first(load *l, scep_bytes body)
@@ -183,7 +191,7 @@ void load_settle(load *l, connection *c, const http_answer *answer)
         reply.body = answer->body;
     }
     if (reply.status == 200 && (l->messages || same_as_first(l, reply.body)))
-        record_good(l, l->last - c->begin);
+        record_good(l, c);
     else
         l->result.wrong++;
     /* under overload a connection may be left without an answer; what was answered is checked */

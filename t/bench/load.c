@@ -39,12 +39,13 @@ static size_t arrive(load *l, size_t arrived, uint64_t since)
     return due;
 }
 
-static void run(load *l, long seconds)
+static void run(load *l, long seconds, long warm)
 {
     uint64_t start = load_now(), now = start, end = start + (uint64_t)seconds * LOAD_SECOND;
     size_t arrived = 0;
 
     l->last = start;
+    l->warm = start + (uint64_t)warm * LOAD_SECOND;
     for (int i = 0; i < l->clients && !l->arrivals; i++)
         load_go_on(l, &l->connections[i], true);
     while (now < end + GRACE * LOAD_SECOND && (l->busy || (l->arrivals && !l->over))) {
@@ -134,7 +135,7 @@ int command_load(const words *w, apr_pool_t *p)
     }
     machine = usage_machine();
     client = own_cpu();
-    run(&l, number_of(w, "seconds", 1, 60));
+    run(&l, number_of(w, "seconds", 1, 60), number_of(w, "warm", 0, 0));
     client = own_cpu() - client;
     machine = usage_machine() - machine;
     if (httpd)

@@ -32,6 +32,7 @@ typedef struct load {
     bool over;
     scep_bytes first; /* the first answer to a GET: all others must be the same */
     uint64_t last;    /* when the last answer came */
+    uint64_t warm;    /* when the server is taken for warm */
     load_result result;
     apr_pool_t *pool;
 } load;

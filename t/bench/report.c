@@ -10,13 +10,20 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double quantile_ms(const load_result *r, double q)
+/* @param all sorted */
+static double quantile_ms(const uint64_t *all, size_t count, double q)
 {
-    size_t at = (size_t)(q * (double)r->good);
+    size_t at = (size_t)(q * (double)count);
 
-    if (!r->good)
+    if (!count)
         return 0;
-    return (double)r->latencies[at < r->good ? at : r->good - 1] / 1e6;
+    return (double)all[at < count ? at : count - 1] / 1e6;
+}
+
+static void sort(uint64_t *all, size_t count)
+{
+    if (count)
+        qsort(all, count, sizeof(*all), compare);
 }
 
 void load_report(load_result *r, const usage *before, const usage *after, double others,
@@ -25,14 +32,15 @@ void load_report(load_result *r, const usage *before, const usage *after, double
     double httpd = after->httpd - before->httpd, ca = after->ca - before->ca;
     double us = r->good ? 1e6 / (double)r->good : 0;
 
-    if (r->good)
-        qsort(r->latencies, r->good, sizeof(*r->latencies), compare);
+    sort(r->latencies, r->good);
+    sort(r->steady, r->steady_count);
     printf("good=%lu\nrefused=%lu\nwrong=%lu\nmissed=%lu\n", (unsigned long)r->good,
            (unsigned long)r->refused, (unsigned long)r->wrong, (unsigned long)r->missed);
     printf("seconds=%.3f\nrate=%.1f\n", r->seconds,
            r->seconds > 0 ? (double)r->good / r->seconds : 0);
-    printf("p50_ms=%.3f\np99_ms=%.3f\nmax_ms=%.3f\n", quantile_ms(r, .5), quantile_ms(r, .99),
-           quantile_ms(r, 1));
+    printf("p50_ms=%.3f\np99_ms=%.3f\nmax_ms=%.3f\nsteady_p99_ms=%.3f\n",
+           quantile_ms(r->latencies, r->good, .5), quantile_ms(r->latencies, r->good, .99),
+           quantile_ms(r->latencies, r->good, 1), quantile_ms(r->steady, r->steady_count, .99));
     printf("httpd_us=%.1f\nca_us=%.1f\ntogether_us=%.1f\nclient_us=%.1f\n", httpd * us, ca * us,
            (httpd + ca) * us, client * us);
     printf("peak_kib=%ld\nrss_kib=%ld\npss_kib=%ld\nprocesses=%d\n", after->peak, after->rss,

@@ -19,7 +19,7 @@ static const struct {
     { "keys", " count out ", command_keys },
     { "make", " keys ca-ra challenges count name out ", command_make },
     { "renew", " keys ca-ra messages replies name out ", command_renew },
-    { "load", " url messages replies clients arrivals seconds pid refusals ", command_load },
+    { "load", " url messages replies clients arrivals seconds warm pid refusals ", command_load },
     { "check", " keys ca-ra messages replies serials ", command_check },
     { "floor", " ca seconds ", command_floor },
 };
@@ -31,14 +31,16 @@ static const char usage_text[] =
     "       scep-bench renew --keys KEYS --ca-ra FILE --messages OLD --replies REPLIES\n"
     "           --name NAME --out MESSAGES\n"
     "       scep-bench load --url URL [--messages MESSAGES --replies REPLIES] [--clients N]\n"
-    "           [--arrivals N] [--seconds N] [--pid HTTPD] [--refusals again]\n"
+    "           [--arrivals N] [--seconds N] [--warm N] [--pid HTTPD]\n"
+    "           [--refusals again]\n"
     "       scep-bench check --keys KEYS --ca-ra FILE --messages MESSAGES --replies REPLIES\n"
     "           [--serials FILE]\n"
     "       scep-bench floor --ca rsa2048|p256 [--seconds N]\n"
     "load sends each message once, or the URL by GET until the seconds are over. --clients are\n"
     "connections that are kept; with --arrivals so many new ones come each second, --clients of\n"
     "them at one time at the most. --refusals again: 503 with Retry-After is no wrong answer, the\n"
-    "message is sent again. What load and check find is printed as NAME=VALUE; check ends with 1\n"
+    "message is sent again. steady_p99_ms is of what began after --warm seconds. What load and "
+    "check find is printed as NAME=VALUE; check ends with 1\n"
     "where an answer is wrong. Keys are written in clear: for tests only.\n";
 
 _Noreturn void die(const char *what, const char *which)

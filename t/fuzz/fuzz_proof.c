@@ -31,7 +31,8 @@ static void check(const scep_proof *proof, const scep_message *from, apr_pool_t 
     FIXTURE_MUST(m->signer && m->signer_key && m->digest && !m->envelope);
     FIXTURE_MUST(m->transaction_id.len >= 1 && m->transaction_id.len <= 255);
     if (from)
-        FIXTURE_MUST(m->message_type == from->message_type && scep_message_is_self_signed(m) == scep_message_is_self_signed(from) &&
+        FIXTURE_MUST(m->message_type == from->message_type &&
+                     scep_message_is_self_signed(m) == scep_message_is_self_signed(from) &&
                      m->digest == from->digest &&
                      scep_bytes_equal(m->signer->der, from->signer->der) &&
                      scep_bytes_equal(m->transaction_id, from->transaction_id) &&

@@ -7,8 +7,8 @@ use Test::More;
 my $top = $ENV{srcdir} // '.';
 
 my %lib = (
-    0 => [qw(err own bytes ber clock)],
-    1 => [qw(asn1 cert cms spki message certrep caps csr oid algorithm legacy certs query limit proof
+    0 => [qw(err own bytes ber clock der fetched)],
+    1 => [qw(asn1 cert spki message certrep caps csr oid algorithm legacy certs query limit proof
         reference)],
     2 => [qw(key ra registry settings)],
     3 => [qw(wire ca_client scep)],
@@ -23,7 +23,7 @@ my %ca = (
     5 => [qw(main check process server ctl chores ending init runner_main)],
 );
 # Files of a room whose names do not begin with the room's.
-my %part = map { ("ca/$_" => 'ca/server') } qw(connection desk hands);
+my %part = map { ("ca/$_" => 'ca/server') } qw(call connection desk hands);
 # The library lies below the whole of ca/. A room may have further files: store_writer is store's.
 my %floor;
 for my $n (keys %lib) { $floor{"lib/$_"} = $n for @{ $lib{$n} } }

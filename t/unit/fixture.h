@@ -89,6 +89,7 @@ typedef struct fixture_request {
     X509 *recipient;          /* NULL: the fixture's RA */
     const EVP_CIPHER *cipher; /* NULL: AES-128-CBC */
     bool oaep;
+    const EVP_MD *oaep_digest;      /* NULL: SHA-1 */
     bool recipient_by_key_id;       /* named by subjectKeyIdentifier */
     int recipients;                 /* 0: one; -1: none (nothing is encrypted to anybody) */
     bool password_recipient;        /* PWRI instead of key transport */
@@ -157,6 +158,10 @@ scep_bytes fixture_nested(int depth, bool indefinite, apr_pool_t *p);
 
 /** @a der with every constructed element in indefinite length. What it says is the same. */
 scep_bytes fixture_indefinite(scep_bytes der, apr_pool_t *p);
+
+/** DER with @a what behind the last element of one that is constructed. @param path which of its
+ *  elements, and of that one, n times; n 0: @a der itself */
+scep_bytes fixture_behind(scep_bytes der, const int *path, int n, scep_bytes what, apr_pool_t *p);
 
 /** @a envelope with another part. @param originator with tag, to be put in; len 0: none.
  *  @param algorithm contentEncryptionAlgorithm with tag; len 0: left as it is */

@@ -107,3 +107,25 @@ scep_bytes fixture_envelope(scep_bytes envelope, scep_bytes originator, scep_byt
     outer[1] = fixture_tlv(0xA0, fixture_tlv(0x30, fixture_join(inner, 4, p), p), p);
     return fixture_tlv(0x30, fixture_join(outer, 2, p), p);
 }
+
+scep_bytes fixture_behind(scep_bytes der, const int *path, int n, scep_bytes what, apr_pool_t *p)
+{
+    scep_bytes parts[16], whole, inside, one;
+    scep_cursor c = { der.data, der.len };
+    uint8_t tag, kind;
+    size_t count = 0;
+
+    FIXTURE_MUST(scep_cursor_der(&c, &tag, &inside) && !c.left);
+    for (c = (scep_cursor){ inside.data, inside.len }; c.left; count++) {
+        whole.data = c.at;
+        FIXTURE_MUST(count < 15 && scep_cursor_der(&c, &kind, &one));
+        whole.len = (size_t)(c.at - whole.data);
+        parts[count] = n > 0 && (size_t)path[0] == count
+                           ? fixture_behind(whole, path + 1, n - 1, what, p)
+                           : whole;
+    }
+    FIXTURE_MUST(n == 0 || (size_t)path[0] < count);
+    if (n == 0)
+        parts[count++] = what;
+    return fixture_tlv(tag, fixture_join(parts, count, p), p);
+}

@@ -188,6 +188,9 @@ static void add_recipient(CMS_ContentInfo *cms, X509 *to, const fixture_request 
     if (r->oaep)
         FIXTURE_MUST(EVP_PKEY_CTX_set_rsa_padding(CMS_RecipientInfo_get0_pkey_ctx(ri),
                                                   RSA_PKCS1_OAEP_PADDING) > 0);
+    if (r->oaep_digest)
+        FIXTURE_MUST(
+            EVP_PKEY_CTX_set_rsa_oaep_md(CMS_RecipientInfo_get0_pkey_ctx(ri), r->oaep_digest) > 0);
 }
 
 static void add_recipients(CMS_ContentInfo *cms, const fixture_request *r, apr_pool_t *p)

@@ -250,9 +250,25 @@ X509 *room_certificate(long serial)
     return cert;
 }
 
+const issued_cert *room_issued(X509 *cert)
+{
+    issued_cert *out = apr_pcalloc(room_pool, sizeof(*out));
+    unsigned char hash[SCEP_KEY_HASH];
+
+    room_expect(scep_cert_der(&out->der, cert, room_pool), SCEP_OK);
+    room_expect(scep_spki_of(&out->spki, X509_get_X509_PUBKEY(cert), room_pool), SCEP_OK);
+    room_expect(scep_spki_hash(hash, out->spki, room_pool), SCEP_OK);
+    out->key_hash = scep_base64(room_pool, (scep_bytes){ hash, sizeof(hash) });
+    out->serial = scep_cert_serial(cert, room_pool);
+    out->subject = scep_name_line(X509_get_subject_name(cert), room_pool);
+    room_expect(scep_time_seconds(&out->begins, X509_get0_notBefore(cert), room_pool), SCEP_OK);
+    room_expect(scep_time_seconds(&out->ends, X509_get0_notAfter(cert), room_pool), SCEP_OK);
+    return out;
+}
+
 typedef struct settle_job {
     const transaction *t;
-    X509 *cert;
+    const issued_cert *cert;
     bool done;
     long minutes;
     transaction_answer answer;
@@ -270,11 +286,11 @@ static const scep_err *settle_in_store(store_tx *tx, void *baton)
 
 const scep_err *room_settle(transaction *t, X509 *cert, bool *done)
 {
-    settle_job j = { .t = t, .cert = cert };
-    const scep_err *err = transaction_set_issued(t, cert, "ca", room_pool);
+    settle_job j = { .t = t, .cert = room_issued(cert) };
+    const scep_err *err;
 
-    if (!err)
-        err = store_run(room_store, settle_in_store, &j, room_pool);
+    transaction_set_issued(t, j.cert, "ca");
+    err = store_run(room_store, settle_in_store, &j, room_pool);
     *done = j.done;
     return err;
 }

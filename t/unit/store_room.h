@@ -81,6 +81,8 @@ transaction *room_request(const char *endpoint, const char *id, char key, char c
 
 /** From ROOM_START, for an hour; its key is nobody else's. */
 X509 *room_certificate(long serial);
+/** What a CA tells of it. */
+const issued_cert *room_issued(X509 *cert);
 
 /** Record that @a cert was issued to @a t by "ca", as an enrolment does. */
 const scep_err *room_settle(transaction *t, X509 *cert, bool *done);

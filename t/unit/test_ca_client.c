@@ -182,7 +182,7 @@ static scep_ca_client *client_with(int timeout_ms)
 
     assert_ok(
         scep_ca_client_make(&client, server.path, (scep_bytes){ enrol_bytes, SCEP_WIRE_SECRET },
-                            (scep_bytes){ mint_bytes, SCEP_WIRE_SECRET }, timeout_ms * 1000, 0, p));
+                            (scep_bytes){ mint_bytes, SCEP_WIRE_SECRET }, timeout_ms * 1000, p));
     return client;
 }
 
@@ -409,10 +409,10 @@ START_TEST(a_path_that_does_not_fit_is_refused_not_cut)
     memset(path, 'a', sizeof(path));
     path[0] = '/';
     path[108] = 0;
-    assert_code(SCEP_CONFIG, scep_ca_client_make(&client, path, (scep_bytes){ 0 },
-                                                 (scep_bytes){ 0 }, 1000, 0, p));
+    assert_code(SCEP_CONFIG,
+                scep_ca_client_make(&client, path, (scep_bytes){ 0 }, (scep_bytes){ 0 }, 1000, p));
     path[107] = 0;
-    assert_ok(scep_ca_client_make(&client, path, (scep_bytes){ 0 }, (scep_bytes){ 0 }, 1000, 0, p));
+    assert_ok(scep_ca_client_make(&client, path, (scep_bytes){ 0 }, (scep_bytes){ 0 }, 1000, p));
 }
 END_TEST
 

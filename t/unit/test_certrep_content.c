@@ -322,6 +322,56 @@ START_TEST(R_092_Q_60_a_challenge_serves_an_elliptic_signer_with_des_too)
 }
 END_TEST
 
+/* ---- whether there can be one ---- */
+
+static const struct {
+    const char *name;
+    EVP_PKEY *(*key)(apr_pool_t *);
+    const EVP_MD *(*oaep)(void); /* NULL: PKCS#1 v1.5 */
+    const EVP_CIPHER *(*cipher)(void);
+    const char *challenge;
+    bool possible;
+} answerable[] = {
+    { "1024 bits, PKCS#1 v1.5", odd_rsa_1024, NULL, EVP_aes_256_cbc, NULL, true },
+    { "1024 bits, OAEP with SHA-256", odd_rsa_1024, EVP_sha256, EVP_aes_256_cbc, NULL, true },
+    { "1024 bits, OAEP with SHA-384, AES-128", odd_rsa_1024, EVP_sha384, EVP_aes_128_cbc, NULL,
+      true },
+    { "1024 bits, OAEP with SHA-384, AES-256", odd_rsa_1024, EVP_sha384, EVP_aes_256_cbc, NULL,
+      false },
+    { "1024 bits, OAEP with SHA-512", odd_rsa_1024, EVP_sha512, EVP_aes_128_cbc, "secret", false },
+    { "2048 bits, OAEP with SHA-512", NULL, EVP_sha512, EVP_aes_256_cbc, NULL, true },
+    { "P-256, no challenge", odd_p256, NULL, EVP_aes_128_cbc, NULL, false },
+    { "P-256, a challenge", odd_p256, NULL, EVP_aes_128_cbc, "secret", true },
+};
+
+/* What cannot be encrypted is known before anything is issued, and nothing else is said so of. */
+START_TEST(R_090_Q_52_Q_60_whether_a_success_can_be_encrypted_is_known_beforehand)
+{
+    fixture_request r = { .key = answerable[_i].key ? answerable[_i].key(p) : NULL,
+                          .oaep = answerable[_i].oaep != NULL,
+                          .oaep_digest = answerable[_i].oaep ? answerable[_i].oaep() : NULL,
+                          .cipher = answerable[_i].cipher() };
+    scep_bytes challenge = scep_bytes_of(answerable[_i].challenge), der = { 0 };
+    const scep_message *m;
+    X509_STACK *certs = scep_borrowed_stack(p);
+    fixture_sent *sent = fixture_build(&r, p);
+
+    row = answerable[_i].name;
+    m = accepted(sent);
+    FIXTURE_MUST(sk_X509_push(certs, leaf(sent)));
+    if (answerable[_i].possible) {
+        assert_ok(scep_certrep_is_possible(m, challenge, p));
+        assert_ok(scep_certrep_success(&der, m, no_leaf, certs, challenge, signer(), p));
+    } else {
+        assert_code(SCEP_BAD_ALG, scep_certrep_is_possible(m, challenge, p));
+        assert_code(SCEP_BAD_ALG,
+                    scep_certrep_success(&der, m, no_leaf, certs, challenge, signer(), p));
+        ck_assert_ptr_null(der.data);
+    }
+    ck_assert_uint_eq(ERR_peek_error(), 0);
+}
+END_TEST
+
 static void add_tests(TCase *cases)
 {
     tcase_add_loop_test(
@@ -337,6 +387,9 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, R_132_what_is_not_one_crl_is_not_sent);
     tcase_add_loop_test(cases, Q_40_Q_46_Q_47_what_was_accepted_of_old_algorithms_is_mirrored, 0,
                         ROWS(old));
+    tcase_add_loop_test(cases,
+                        R_090_Q_52_Q_60_whether_a_success_can_be_encrypted_is_known_beforehand, 0,
+                        ROWS(answerable));
     tcase_add_test(cases, R_092_Q_60_a_challenge_serves_an_elliptic_signer_with_des_too);
 }
 

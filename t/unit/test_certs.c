@@ -210,9 +210,9 @@ END_TEST
 START_TEST(R_045_D_11_no_next_ca_is_announced_without_a_signature)
 {
     const fixture_ca *ca = fixture_ca_get();
-    const scep_signer signers[] = { { ca->ra.sign.cert, fixture_key(0) },
-                                    { ca->ra.sign.cert, NULL },
-                                    { NULL, ca->ra.sign.key } };
+    const scep_signer signers[] = { { .cert = ca->ra.sign.cert, .key = fixture_key(0) },
+                                    { .cert = ca->ra.sign.cert },
+                                    { .key = ca->ra.sign.key } };
     X509_STACK *list = stack_of(next_get().root, NULL, NULL);
     scep_bytes der = { 0 };
 
@@ -224,8 +224,29 @@ START_TEST(R_045_D_11_no_next_ca_is_announced_without_a_signature)
 }
 END_TEST
 
+START_TEST(of_two_times_the_earlier_one_that_is_known_counts)
+{
+    static const struct {
+        uint64_t a, b, earlier;
+    } rows[] = { { 0, 0, 0 }, { 0, 7, 7 }, { 7, 0, 7 }, { 7, 8, 7 }, { 8, 7, 7 }, { 7, 7, 7 } };
+    uint64_t ends = 0;
+    X509 *cert = fixture_ca_get()->root;
+    apr_int64_t end;
+
+    for (size_t i = 0; i < ROWS(rows); i++)
+        ck_assert_uint_eq(scep_earlier(rows[i].a, rows[i].b), rows[i].earlier);
+    assert_ok(scep_time_seconds(&end, X509_get0_notAfter(cert), p));
+    assert_ok(scep_cert_ends(&ends, cert, p));
+    ck_assert_uint_eq(ends, (uint64_t)end);
+    ends = 5;
+    assert_ok(scep_cert_ends(&ends, cert, p));
+    ck_assert_uint_eq(ends, 5);
+}
+END_TEST
+
 static void add_tests(TCase *cases)
 {
+    tcase_add_test(cases, of_two_times_the_earlier_one_that_is_known_counts);
     int all = ROWS(least) * SWITCHES;
 
     tcase_add_loop_test(

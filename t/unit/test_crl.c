@@ -390,6 +390,25 @@ START_TEST(a_long_one_is_collected_in_pieces_and_tells_how_far_it_is)
 }
 END_TEST
 
+/* The store would not answer its own caller if it were held meanwhile. */
+static void enrol_meanwhile(void *baton, const char *what, apr_int64_t done, apr_int64_t total)
+{
+    int *issued = baton;
+
+    put(apr_psprintf(room_pool, "EE%06X", ++*issued), now + DAY, -1);
+}
+
+START_TEST(while_a_long_one_is_made_certificates_are_issued)
+{
+    int issued = 0;
+
+    OK(store_run(room_store, put_many, NULL, room_pool));
+    OK(crl_sign(room_store, &authority, &ca, enrol_meanwhile, &issued, room_pool));
+    ck_assert_int_ge(issued, 4); /* after each page, and before it is signed */
+    ck_assert_int_eq(entries_of(parsed(newest())), MANY);
+}
+END_TEST
+
 static const struct {
     int hours;
     long number;
@@ -531,6 +550,7 @@ static Suite *crl_suite(void)
     tcase_add_test(cases, a_revocation_with_an_impossible_date_is_listed_nevertheless);
     tcase_add_test(cases, what_has_ended_is_listed_once_more_and_then_no_longer);
     tcase_add_test(cases, a_long_one_is_collected_in_pieces_and_tells_how_far_it_is);
+    tcase_add_test(cases, while_a_long_one_is_made_certificates_are_issued);
     tcase_add_loop_test(cases, a_new_one_is_due_when_a_third_of_its_time_is_left, 0, ROWS(times));
     tcase_add_test(cases, what_is_revoked_while_it_is_made_makes_it_due_again);
     tcase_add_test(cases, of_two_nodes_that_sign_at_once_one_does);

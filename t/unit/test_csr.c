@@ -104,8 +104,7 @@ START_TEST(Q_47_Q_56_Q_67_Q_69_Q_70_Q_71_D_13_S_12_S_42_S_44_a_good_csr_tells_it
     assert_bytes(csr->challenge, scep_bytes_of(v->r.challenge));
     ck_assert_ptr_eq(csr->der.data, der.data);
     ck_assert_uint_eq(csr->der.len, der.len);
-    ck_assert_int_eq(
-        X509_NAME_cmp(csr->subject, X509_REQ_get_subject_name(req)), 0);
+    ck_assert_int_eq(X509_NAME_cmp(csr->subject, X509_REQ_get_subject_name(req)), 0);
     ck_assert_int_eq(EVP_PKEY_eq(csr->key, X509_REQ_get0_pubkey(req)), 1);
     ck_assert_uint_eq(csr->key_usage, v->r.key_usage);
     ck_assert_int_eq(csr->extensions ? sk_X509_EXTENSION_num(csr->extensions) : 0, v->extensions);
@@ -115,6 +114,23 @@ START_TEST(Q_47_Q_56_Q_67_Q_69_Q_70_Q_71_D_13_S_12_S_42_S_44_a_good_csr_tells_it
     ck_assert_mem_eq(csr->hash, hash, 32);
     ck_assert_uint_eq(ERR_peek_error(), 0);
     OPENSSL_free(spki);
+}
+END_TEST
+
+START_TEST(a_look_tells_the_same_key_and_challenge_and_nothing_else)
+{
+    scep_bytes der = build(&accepted[_i]);
+    scep_csr *whole, *look;
+
+    assert_ok(scep_csr_read(&whole, der, p));
+    assert_ok(scep_csr_look(&look, der, NULL, p));
+    assert_bytes(look->challenge, whole->challenge);
+    assert_bytes(look->spki, whole->spki);
+    ck_assert_int_eq(EVP_PKEY_eq(look->key, whole->key), 1);
+    ck_assert_ptr_eq(look->der.data, der.data);
+    ck_assert_ptr_null(look->subject);
+    ck_assert_ptr_null(look->extensions);
+    ck_assert_uint_eq(look->key_usage, 0);
 }
 END_TEST
 
@@ -310,6 +326,8 @@ static void add_tests(TCase *cases)
     tcase_add_loop_test(
         cases, Q_47_Q_56_Q_67_Q_69_Q_70_Q_71_D_13_S_12_S_42_S_44_a_good_csr_tells_its_facts, 0,
         ROWS(accepted));
+    tcase_add_loop_test(cases, a_look_tells_the_same_key_and_challenge_and_nothing_else, 0,
+                        ROWS(accepted));
     tcase_add_test(cases, Q_67_a_challenge_is_converted_to_utf8);
     tcase_add_loop_test(cases,
                         S_11_S_12_S_13_S_20_S_42_S_43_S_44_R_088_Q_70_a_bad_csr_is_unreadable, 0,

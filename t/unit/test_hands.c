@@ -12,19 +12,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MOST (4 * HANDS) /* connections of one test */
+#define MOST 2048 /* connections of one test */
 
 /* A poll at an endpoint that is not there, which needs no store; the endpoint that it is counted
  * for is another. Its answer goes where nobody reads, so that it runs until its deadline. */
 static office o;
-static office_authority authority;
-static office_endpoint endpoints[4]; /* three have a policy module, the last one has none */
+static office_authority authority, other;
+static office_endpoint endpoints[5]; /* three have a policy module, the last two have none */
 static connection *all[MOST];
 static int theirs[MOST], count, wake;
 static atomic_size_t held;
 static hands *h;
 
-enum { PLAIN = 3 };
+enum { PLAIN = 3, OTHER = 4 }; /* OTHER: of the other authority */
 
 static void set_up(void)
 {
@@ -32,13 +32,15 @@ static void set_up(void)
 
     memset(&o, 0, sizeof(o));
     count = 0;
-    o.authorities = apr_array_make(p, 1, sizeof(office_authority *));
+    o.authorities = apr_array_make(p, 2, sizeof(office_authority *));
     APR_ARRAY_PUSH(o.authorities, office_authority *) = &authority;
-    o.endpoints = apr_array_make(p, 4, sizeof(office_endpoint *));
-    for (int i = 0; i <= PLAIN; i++) {
-        endpoints[i] = (office_endpoint){ .name = "e", .authority = &authority };
+    APR_ARRAY_PUSH(o.authorities, office_authority *) = &other;
+    o.endpoints = apr_array_make(p, 5, sizeof(office_endpoint *));
+    for (int i = 0; i <= OTHER; i++) {
+        endpoints[i] =
+            (office_endpoint){ .name = "e", .authority = i == OTHER ? &other : &authority };
         /* only whether there is one counts here */
-        endpoints[i].module = i == PLAIN ? NULL : (policy_module *)(void *)&somebody;
+        endpoints[i].module = i >= PLAIN ? NULL : (policy_module *)(void *)&somebody;
         APR_ARRAY_PUSH(o.endpoints, office_endpoint *) = &endpoints[i];
     }
     wake = eventfd(0, EFD_NONBLOCK);
@@ -99,6 +101,8 @@ static const char *give(int endpoint, scep_verb verb, bool hangs)
     c->call.deadline = apr_time_now() + apr_time_from_sec(60);
     if (verb == SCEP_VERB_BUNDLE)
         c->call.in.bundle.endpoint = "none";
+    else if (verb == SCEP_VERB_ENROL)
+        c->call.in.enrol = (scep_wire_enrol){ .endpoint = "none", .peer = "" };
     else if (verb == SCEP_VERB_FIND)
         c->call.in.find = (scep_wire_find){ .endpoint = "none", .peer = "", .serial = "" };
     else
@@ -188,6 +192,64 @@ START_TEST(a_small_httpd_loses_a_quarter_of_its_workers_to_a_module)
 }
 END_TEST
 
+/* ---- a slow CA ---- */
+
+/* Hands for the calls of one authority that may ask its CA. */
+static int of_ca(void)
+{
+    return (hands_number(h) - HANDS) / o.authorities->nelts;
+}
+
+/* These ask a CA that does not answer: as here nobody reads the answer. */
+static void ask_slow_ca(int calls)
+{
+    for (int i = 0; i < calls; i++)
+        ck_assert_ptr_null(give(PLAIN, SCEP_VERB_ENROL, true));
+}
+
+START_TEST(each_core_signs)
+{
+    start(1000);
+    ck_assert_int_ge(of_ca(), (int)sysconf(_SC_NPROCESSORS_ONLN));
+    ask_slow_ca(of_ca() - 1);
+    ck_assert_ptr_null(give(PLAIN, SCEP_VERB_ENROL, false));
+    ck_assert(answered(count - 1));
+    close_all();
+}
+END_TEST
+
+START_TEST(a_slow_ca_holds_up_nobody_else)
+{
+    static const scep_verb others[] = { SCEP_VERB_POLL, SCEP_VERB_FIND, SCEP_VERB_BUNDLE };
+
+    start(1000);
+    ask_slow_ca(3 * HANDS);
+    ck_assert_ptr_null(give(OTHER, SCEP_VERB_ENROL, false));
+    ck_assert(answered(count - 1));
+    for (size_t i = 0; i < ROWS(others); i++) {
+        ck_assert_ptr_null(give(PLAIN, others[i], false));
+        ck_assert(answered(count - 1));
+    }
+    close_all();
+}
+END_TEST
+
+START_TEST(what_waits_for_a_slow_ca_is_served_when_it_has_answered)
+{
+    struct pollfd pfd = { .events = POLLIN };
+
+    start(1000);
+    ask_slow_ca(of_ca());
+    ck_assert_ptr_null(give(PLAIN, SCEP_VERB_ENROL, false));
+    pfd.fd = theirs[count - 1];
+    ck_assert_int_eq(poll(&pfd, 1, 100), 0);
+    close(theirs[0]);
+    theirs[0] = dup(wake);
+    ck_assert(answered(count - 1));
+    close_all();
+}
+END_TEST
+
 /* ---- a hand keeps the connection that it has answered ---- */
 
 /* Half of the longest time that a hand waits for a next call. */
@@ -250,15 +312,17 @@ END_TEST
 START_TEST(where_no_other_hand_is_free_those_that_keep_connections_come)
 {
     apr_time_t begun;
+    int rest;
 
     start(1000);
-    for (int i = 0; i < HANDS / 2; i++) {
+    for (int i = 0; i < hands_number(h) / 2; i++) {
         give_and_keep();
         /* a hand that has just answered keeps nothing while another call is queued */
         (void)poll(NULL, 0, 5);
     }
     begun = apr_time_now();
-    ck_assert_int_eq(taken(PLAIN, HANDS / 2), HANDS / 2);
+    rest = hands_number(h) - hands_number(h) / 2;
+    ck_assert_int_eq(taken(PLAIN, rest), rest);
     ck_assert_ptr_null(give(PLAIN, SCEP_VERB_BUNDLE, false));
     expect_answer(count - 1);
     ck_assert_int_lt(apr_time_now() - begun, apr_time_from_msec(AT_ONCE));
@@ -315,6 +379,9 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, modules_that_hang_leave_half_of_the_hands_to_others);
     tcase_add_test(cases, what_asks_no_module_is_not_counted);
     tcase_add_test(cases, a_place_is_free_again_when_its_call_is_over);
+    tcase_add_test(cases, each_core_signs);
+    tcase_add_test(cases, a_slow_ca_holds_up_nobody_else);
+    tcase_add_test(cases, what_waits_for_a_slow_ca_is_served_when_it_has_answered);
     tcase_add_test(cases, a_worker_that_asks_again_is_answered_by_the_same_hand);
     tcase_add_test(cases, where_no_other_hand_is_free_those_that_keep_connections_come);
     tcase_add_test(cases, who_leaves_gives_back_what_is_kept_and_keeps_no_more);

@@ -78,7 +78,7 @@ static const scep_err *record_there(store_tx *tx, void *baton)
 {
     record_job *j = baton;
 
-    return inventory_record(tx, room_certificate(1), j->t, j->authority, "template");
+    return inventory_record(tx, room_issued(room_certificate(1)), j->t, j->authority, "template");
 }
 
 START_TEST(a_revocation_names_one_certificate_that_is_not_revoked)

@@ -31,23 +31,65 @@ static scep_csr *csr_of(const fixture_request *r)
     return csr;
 }
 
-static issue_ca fixture_issuer(void)
+static const issue_ca *ca_of(X509 *cert, EVP_PKEY *key)
 {
-    const fixture_ca *f = fixture_ca_get();
+    const issue_ca *ca;
 
-    return (issue_ca){ f->root, f->root_key };
+    assert_ok(issue_ca_make(&ca, cert, key, NULL, p));
+    return ca;
+}
+
+/* It was put together from bytes: OpenSSL, which encodes it anew, gives the same ones. */
+static void expect_der(const issued_cert *made, X509 *cert)
+{
+    unsigned char *tbs = NULL;
+    int len = i2d_re_X509_tbs(cert, &tbs);
+    scep_cursor c = { made->der.data, made->der.len };
+    scep_bytes content;
+    uint8_t tag;
+
+    ck_assert(scep_cursor_der(&c, &tag, &content) && c.left == 0 && len > 0);
+    ck_assert_uint_gt(content.len, (size_t)len);
+    ck_assert_mem_eq(content.data, tbs, (size_t)len);
+    OPENSSL_free(tbs);
+}
+
+/* As whoever gets it; what is told of it stands in it. */
+static X509 *read_issued(const issued_cert *made)
+{
+    unsigned char hash[SCEP_KEY_HASH];
+    apr_int64_t begins, ends;
+    scep_bytes again;
+    X509 *cert;
+
+    assert_ok(scep_cert_read(&cert, made->der, p));
+    assert_ok(scep_spki_of(&again, X509_get_X509_PUBKEY(cert), p));
+    assert_bytes(made->spki, again);
+    assert_ok(scep_spki_hash(hash, again, p));
+    ck_assert_str_eq(made->key_hash, scep_base64(p, (scep_bytes){ hash, sizeof(hash) }));
+    ck_assert_str_eq(made->serial, scep_cert_serial(cert, p));
+    ck_assert_str_eq(made->subject, scep_name_line(X509_get_subject_name(cert), p));
+    assert_ok(scep_time_seconds(&begins, X509_get0_notBefore(cert), p));
+    assert_ok(scep_time_seconds(&ends, X509_get0_notAfter(cert), p));
+    ck_assert(made->begins == begins && made->ends == ends);
+    expect_der(made, cert);
+    assert_ok(scep_cert_read(&cert, made->der, p)); /* as that one counts as changed */
+    return cert;
+}
+
+static X509 *issue_by(const issue_ca *ca, const conf_template *template, const scep_csr *csr)
+{
+    const issued_cert *made;
+
+    assert_ok(issue_certificate(&made, ca, template, csr, p));
+    return read_issued(made);
 }
 
 static X509 *issue(const conf_template *template, const fixture_request *r)
 {
-    issue_ca ca = fixture_issuer();
-    X509 *cert, *read;
-    scep_bytes der;
+    const fixture_ca *f = fixture_ca_get();
 
-    assert_ok(issue_certificate(&cert, &ca, template, csr_of(r), p));
-    assert_ok(scep_cert_der(&der, cert, p));
-    assert_ok(scep_cert_read(&read, der, p)); /* as whoever gets it */
-    return read;
+    return issue_by(ca_of(f->root, f->root_key), template, csr_of(r));
 }
 
 /* An extension as OpenSSL prints it; NULL: it is not there. */
@@ -111,6 +153,41 @@ START_TEST(a_certificate_says_what_template_and_request_say)
 }
 END_TEST
 
+static scep_bytes extensions_of(const X509 *cert)
+{
+    int len = i2d_X509_EXTENSIONS(X509_get0_extensions(cert), NULL);
+    unsigned char *der = apr_palloc(p, (size_t)len), *to = der;
+
+    return (scep_bytes){ der, (size_t)i2d_X509_EXTENSIONS(X509_get0_extensions(cert), &to) };
+}
+
+START_TEST(a_template_that_the_ca_knows_beforehand_gives_the_same)
+{
+    const conf_template known = { .name = "K",
+                                  .days = 10,
+                                  .key_usage = KU_KEY_ENCIPHERMENT | KU_KEY_AGREEMENT,
+                                  .extended_key_usage = "clientAuth",
+                                  .crl_url = "http://pki.example/ca.crl",
+                                  .ocsp_url = "http://ocsp.example/" };
+    conf_template same = known;
+    apr_array_header_t *templates = apr_array_make(p, 2, sizeof(const conf_template *));
+    EVP_PKEY *keys[] = { fixture_key(0), fixture_key_make(0, "P-256", p) };
+    const fixture_ca *f = fixture_ca_get();
+    const issue_ca *ca;
+
+    APR_ARRAY_PUSH(templates, const conf_template *) = &plain;
+    APR_ARRAY_PUSH(templates, const conf_template *) = &known;
+    assert_ok(issue_ca_make(&ca, f->root, f->root_key, templates, p));
+    for (size_t i = 0; i < ROWS(keys); i++) {
+        const fixture_request r = { .key = keys[i], .san = "DNS:device.example" };
+        scep_csr *csr = csr_of(&r);
+
+        assert_bytes(extensions_of(issue_by(ca, &known, csr)),
+                     extensions_of(issue_by(ca, &same, csr)));
+    }
+}
+END_TEST
+
 START_TEST(what_a_template_leaves_out_is_not_there)
 {
     const fixture_request r = { 0 };
@@ -145,7 +222,6 @@ START_TEST(a_ca_without_an_identifier_gets_one_of_its_key)
 {
     const fixture_request r = { 0 };
     X509 *root = fixture_cert("Old", fixture_key(1), NULL, NULL, true, KU_KEY_CERT_SIGN, p);
-    issue_ca ca = { root, fixture_key(1) };
     X509_EXTENSION *ski =
         X509_delete_ext(root, X509_get_ext_by_NID(root, NID_subject_key_identifier, -1));
     unsigned char hash[20];
@@ -155,7 +231,7 @@ START_TEST(a_ca_without_an_identifier_gets_one_of_its_key)
     ck_assert_ptr_nonnull(ski);
     X509_EXTENSION_free(ski);
     fixture_resign(root, fixture_key(1));
-    assert_ok(issue_certificate(&cert, &ca, &plain, csr_of(&r), p));
+    cert = issue_by(ca_of(root, fixture_key(1)), &plain, csr_of(&r));
     ck_assert_int_eq(X509_pubkey_digest(root, EVP_sha1(), hash, &len), 1);
     ck_assert_mem_eq(ASN1_STRING_get0_data(X509_get0_authority_key_id(cert)), hash, 20);
 }
@@ -218,19 +294,19 @@ static apr_int64_t seconds(const ASN1_TIME *time)
 {
     apr_int64_t out = 0;
 
-    assert_ok(issue_seconds(&out, time, p));
+    assert_ok(scep_time_seconds(&out, time, p));
     return out;
 }
 
 /* A CA valid from @a from to @a to, in seconds from now. */
-static issue_ca ca_valid(apr_int64_t now, apr_int64_t from, apr_int64_t to)
+static const issue_ca *ca_valid(apr_int64_t now, apr_int64_t from, apr_int64_t to)
 {
     X509 *root = fixture_cert("Dated", fixture_key(1), NULL, NULL, true, KU_KEY_CERT_SIGN, p);
 
     ck_assert_ptr_nonnull(ASN1_TIME_set(X509_getm_notBefore(root), (time_t)(now + from)));
     ck_assert_ptr_nonnull(ASN1_TIME_set(X509_getm_notAfter(root), (time_t)(now + to)));
     fixture_resign(root, fixture_key(1));
-    return (issue_ca){ root, fixture_key(1) };
+    return ca_of(root, fixture_key(1));
 }
 
 static const struct {
@@ -252,18 +328,19 @@ START_TEST(validity_stays_inside_the_cas)
 {
     apr_int64_t now = 1900000000; /* 2030 */
     const fixture_request r = { 0 };
-    issue_ca ca = ca_valid(now, dates[_i].ca_from, dates[_i].ca_to);
+    const issue_ca *ca = ca_valid(now, dates[_i].ca_from, dates[_i].ca_to);
     conf_template template = plain;
+    const issued_cert *made;
     X509 *cert;
 
     row = dates[_i].name;
     template.days = dates[_i].days;
     scep_clock_set(apr_time_from_sec(now));
     if (!dates[_i].from) {
-        assert_code(SCEP_INTERNAL, issue_certificate(&cert, &ca, &template, csr_of(&r), p));
+        assert_code(SCEP_INTERNAL, issue_certificate(&made, ca, &template, csr_of(&r), p));
         return;
     }
-    assert_ok(issue_certificate(&cert, &ca, &template, csr_of(&r), p));
+    cert = issue_by(ca, &template, csr_of(&r));
     ck_assert_int_eq(seconds(X509_get0_notBefore(cert)) - now, dates[_i].from);
     ck_assert_int_eq(seconds(X509_get0_notAfter(cert)) - now, dates[_i].to);
 }
@@ -284,11 +361,11 @@ START_TEST(the_cas_key_picks_the_digest)
 {
     EVP_PKEY *key = fixture_key_make(digests[_i].bits, digests[_i].curve, p);
     X509 *root = fixture_cert("Root", key, NULL, NULL, true, KU_KEY_CERT_SIGN, p);
-    issue_ca ca = { root, key };
+    const issue_ca *ca = ca_of(root, key);
     const fixture_request r = { 0 };
     X509 *cert;
 
-    assert_ok(issue_certificate(&cert, &ca, &plain, csr_of(&r), p));
+    cert = issue_by(ca, &plain, csr_of(&r));
     ck_assert_int_eq(X509_get_signature_nid(cert), digests[_i].nid);
     ck_assert_int_eq(X509_verify(cert, key), 1);
 }
@@ -303,7 +380,7 @@ START_TEST(S_25_serials_are_positive_long_and_never_the_same)
 {
     EVP_PKEY *key = fixture_key_make(0, "P-256", p);
     X509 *root = fixture_cert("Root", key, NULL, NULL, true, KU_KEY_CERT_SIGN, p);
-    issue_ca ca = { root, key };
+    const issue_ca *ca = ca_of(root, key);
     const fixture_request r = { 0 };
     scep_csr *csr = csr_of(&r);
     const char *serials[SERIALS];
@@ -313,7 +390,7 @@ START_TEST(S_25_serials_are_positive_long_and_never_the_same)
         BIGNUM *serial;
         X509 *cert;
 
-        assert_ok(issue_certificate(&cert, &ca, &plain, csr, p));
+        cert = issue_by(ca, &plain, csr);
         serial = ASN1_INTEGER_to_BN(X509_get0_serialNumber(cert), NULL);
         ck_assert_ptr_nonnull(serial);
         ck_assert(!BN_is_negative(serial) && !BN_is_zero(serial));
@@ -390,7 +467,7 @@ START_TEST(a_chain_up_to_the_root_is_opened_and_issues)
     ck_assert_int_eq(X509_cmp(sk_X509_value(c->chain, 0), middle), 0);
     assert_ok(c->submit(&answer, c, &plain, csr_of(&r), p));
     ck_assert_int_eq(answer.outcome, CONNECTOR_ISSUED);
-    ck_assert_int_eq(X509_verify(answer.cert, fixture_key(2)), 1);
+    ck_assert_int_eq(X509_verify(read_issued(answer.cert), fixture_key(2)), 1);
 }
 END_TEST
 
@@ -499,6 +576,7 @@ END_TEST
 static void add_tests(TCase *cases)
 {
     tcase_add_test(cases, a_certificate_says_what_template_and_request_say);
+    tcase_add_test(cases, a_template_that_the_ca_knows_beforehand_gives_the_same);
     tcase_add_test(cases, what_a_template_leaves_out_is_not_there);
     tcase_add_test(cases, key_identifiers_are_the_keys_own);
     tcase_add_test(cases, a_ca_without_an_identifier_gets_one_of_its_key);

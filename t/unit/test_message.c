@@ -408,43 +408,6 @@ START_TEST(S_41_at_most_16_certificates_are_decoded)
 }
 END_TEST
 
-/* A message around an envelope made by hand. */
-static const scep_err *open_around(scep_bytes envelope)
-{
-    fixture_request r = { .plain = true, .message_data = envelope };
-    scep_message *m;
-
-    return scep_message_open(&m, fixture_build(&r, p)->der, &default_accept, p);
-}
-
-/* [0] { [0] certificates, [1] CRLs }, RFC 5652 6.1 */
-static scep_bytes originator(int certificates)
-{
-    scep_bytes list = { NULL, 0 }, parts[2];
-
-    for (int i = 0; i < certificates; i++) {
-        X509 *cert = fixture_cert("o", fixture_key(1), NULL, NULL, false, 0, p);
-
-        parts[0] = list;
-        assert_ok(scep_cert_der(&parts[1], cert, p));
-        list = fixture_join(parts, 2, p);
-    }
-    return fixture_tlv(0xA0, fixture_tlv(0xA0, list, p), p);
-}
-
-START_TEST(S_41_an_envelopes_originator_may_have_16_certificates)
-{
-    fixture_sent *good = fixture_build(&(fixture_request){ 0 }, p);
-    const scep_bytes none = { NULL, 0 };
-
-    row = "originatorInfo";
-    assert_ok(open_around(fixture_envelope(good->envelope, none, none, p)));
-    assert_ok(open_around(fixture_envelope(good->envelope, originator(16), none, p)));
-    assert_code(SCEP_BAD_REQUEST,
-                open_around(fixture_envelope(good->envelope, originator(17), none, p)));
-}
-END_TEST
-
 START_TEST(R_058_a_changed_message_fails_its_signature)
 {
     fixture_sent *sent = build(&(variant){ .name = "changed" });
@@ -547,7 +510,6 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, R_056_a_request_without_a_nonce_is_refused_where_one_is_required);
     tcase_add_test(cases, R_068_a_signing_time_too_far_off_is_refused_where_time_is_looked_at);
     tcase_add_loop_test(cases, S_41_at_most_16_certificates_are_decoded, 0, 2);
-    tcase_add_test(cases, S_41_an_envelopes_originator_may_have_16_certificates);
     tcase_add_test(cases, R_058_a_changed_message_fails_its_signature);
     tcase_add_test(cases, S_45_algorithms_are_checked_before_the_signature);
     tcase_add_test(cases, R_069_what_is_no_pkimessage_is_not_answerable);

@@ -1,5 +1,5 @@
 /* Renewals by whoever should have none: what was captured, squatted, carried to another endpoint.
- */
+ * And what a CA sends that is not what was asked for. */
 #include "office_room.h"
 #include "suite.h"
 
@@ -199,9 +199,64 @@ START_TEST(S_15_what_could_not_be_answered_is_refused_once_it_is_proved)
 }
 END_TEST
 
+/* ---- what a CA sends ---- */
+
+static const scep_err *(*real_submit)(connector_answer *, connector *, const conf_template *,
+                                      const scep_csr *, apr_pool_t *);
+
+/* The right key in another encoding, as of a CA that leaves the parameters of rsaEncryption out
+ * (RFC 3279 2.3.1 wants NULL). */
+static const scep_err *submit_encoded_anew(connector_answer *out, connector *self,
+                                           const conf_template *template, const scep_csr *csr,
+                                           apr_pool_t *pool)
+{
+    static const unsigned char before[] = { 0x30, 0x82, 0x01, 0x22, 0x30, 0x0d };
+    static const unsigned char after[] = { 0x30, 0x82, 0x01, 0x20, 0x30, 0x0b };
+    unsigned char *spki = apr_palloc(pool, csr->spki.len);
+    issued_cert *cert;
+
+    FIXTURE_MUST(!real_submit(out, self, template, csr, pool));
+    /* of a key with 2048 bits: the NULL is two bytes behind the object identifier's eleven */
+    FIXTURE_MUST(csr->spki.len == 294 && !memcmp(csr->spki.data, before, sizeof(before)));
+    memcpy(spki, after, sizeof(after));
+    memcpy(spki + 6, csr->spki.data + 6, 11);
+    memcpy(spki + 17, csr->spki.data + 19, 294 - 19);
+    cert = apr_pmemdup(pool, out->cert, sizeof(*cert));
+    cert->spki = (scep_bytes){ spki, 292 };
+    out->cert = cert;
+    return NULL;
+}
+
+static const scep_err *submit_nothing(connector_answer *out, connector *self,
+                                      const conf_template *template, const scep_csr *csr,
+                                      apr_pool_t *pool)
+{
+    *out = (connector_answer){ .outcome = CONNECTOR_ISSUED };
+    return NULL;
+}
+
+START_TEST(R_089_a_key_that_the_ca_encodes_in_another_way_is_the_same_key)
+{
+    connector *ca = APR_ARRAY_IDX(o->authorities, 0, office_authority *)->connector;
+    const fixture_request r = { .challenge = office_room_mint(o, "devices", p) };
+    scep_bytes csr = fixture_csr(&r, p);
+    scep_wire_verdict v;
+
+    real_submit = ca->submit;
+    ca->submit = submit_nothing;
+    v = office_room_enrol(o, "devices", "1", csr, p);
+    ck_assert_int_eq((int)v.status, SCEP_STATUS_LATER);
+    ck_assert_int_eq(office_room_count(o, p), 0);
+    ca->submit = submit_encoded_anew;
+    v = office_room_enrol(o, "devices", "1", csr, p);
+    cert_of(&v);
+}
+END_TEST
+
 static void add_tests(TCase *cases)
 {
     tcase_add_checked_fixture(cases, up, down);
+    tcase_add_test(cases, R_089_a_key_that_the_ca_encodes_in_another_way_is_the_same_key);
     tcase_add_test(cases, R_106_S_08_what_its_CA_revoked_is_revoked_whatever_the_inventory_says);
     tcase_add_test(
         cases, R_118_S_23_what_was_renewed_and_revoked_is_not_renewed_again_by_the_same_request);

@@ -15,7 +15,8 @@ static scep_signer pair(EVP_PKEY *key, uint32_t usage)
 {
     const fixture_ca *ca = fixture_ca_get();
 
-    return (scep_signer){ fixture_cert("ra", key, ca->root, ca->root_key, false, usage, p), key };
+    return (scep_signer){ .cert = fixture_cert("ra", key, ca->root, ca->root_key, false, usage, p),
+                          .key = key };
 }
 
 static void dates(X509 *cert, long from, long to)
@@ -316,8 +317,8 @@ END_TEST
 
 START_TEST(an_ra_is_picked_without_its_private_keys)
 {
-    scep_ra ra = { .sign = { fixture_ca_get()->ra.sign.cert, NULL },
-                   .decrypt = { fixture_ca_get()->ra.decrypt.cert, NULL } };
+    scep_ra ra = { .sign = { .cert = fixture_ca_get()->ra.sign.cert },
+                   .decrypt = { .cert = fixture_ca_get()->ra.decrypt.cert } };
     const scep_ra *list[] = { &ra };
     const fixture_sent *sent;
 

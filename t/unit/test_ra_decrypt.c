@@ -41,6 +41,38 @@ START_TEST(Q_50_Q_52_every_accepted_cipher_and_key_transport_opens)
 }
 END_TEST
 
+/* What was made ready is used for the key that it was made of, and for no other one. */
+START_TEST(R_063_R_090_a_prepared_ra_works_as_any_other_and_never_by_a_key_it_had)
+{
+    scep_ra ra = fixture_ca_get()->ra;
+    fixture_sent *sent = fixture_build(&(fixture_request){ 0 }, p);
+    scep_bytes plain, der;
+    const char *why = NULL;
+    fixture_reply *reply;
+    scep_message *m;
+
+    scep_ra_prepare(&ra, p);
+    ck_assert(ra.sign.ctx && ra.decrypt.ctx);
+    assert_ok(scep_message_open(&m, sent->der, &default_accept, p));
+    for (int i = 0; i < 3; i++) {
+        assert_ok(scep_ra_decrypt(&plain, &ra, m, p));
+        assert_bytes(plain, sent->csr);
+        assert_ok(scep_certrep_pending(&der, m, &ra.sign, p));
+        reply = fixture_open(der, NULL, NULL, &why, p);
+        ck_assert_msg(reply && reply->verified, "%s", why);
+    }
+    ra.sign.key = fixture_key(1);
+    ra.decrypt.key = counting_key(ra.decrypt.key, p);
+    ck_assert_int_eq(counting_key_decryptions(), 0);
+    assert_ok(scep_ra_decrypt(&plain, &ra, m, p));
+    ck_assert_int_eq(counting_key_decryptions(), 1);
+    assert_ok(scep_certrep_pending(&der, m, &ra.sign, p));
+    reply = fixture_open(der, NULL, NULL, &why, p);
+    ck_assert_msg(!reply || !reply->verified, "signed by the key of before");
+    ERR_clear_error();
+}
+END_TEST
+
 /* ---- S-15, S-16, S-10: everything between a good outer signature and a good CSR is one answer */
 
 static const struct {
@@ -240,6 +272,7 @@ END_TEST
 
 static void add_tests(TCase *cases)
 {
+    tcase_add_test(cases, R_063_R_090_a_prepared_ra_works_as_any_other_and_never_by_a_key_it_had);
     tcase_add_loop_test(cases, Q_50_Q_52_every_accepted_cipher_and_key_transport_opens, 0,
                         ROWS(envelopes));
     tcase_add_loop_test(cases, S_15_S_16_whatever_cannot_be_read_has_one_code, 0, ROWS(unreadable));

@@ -101,9 +101,10 @@ static const scep_err *decide_in_store(store_tx *tx, void *baton)
     if (!j->cert)
         return request_denied(tx, j->known, "not known here", "root");
     SCEP_TRY(request_transaction(&t, j->known, p));
-    SCEP_TRY(transaction_set_issued(t, j->cert, j->known->authority, p));
+    transaction_set_issued(t, room_issued(j->cert), j->known->authority);
     SCEP_TRY(request_issued(tx, j->known, t, "root"));
-    return inventory_record(tx, j->cert, t, j->known->authority, j->known->template_name);
+    return inventory_record(tx, room_issued(j->cert), t, j->known->authority,
+                            j->known->template_name);
 }
 
 static const scep_err *decide(const char *id, X509 *cert)
@@ -178,12 +179,15 @@ END_TEST
 
 START_TEST(a_proven_renewal_waits_and_is_decided_beside_another_keys_transaction)
 {
-    transaction *renewal = room_request("e", "id", 'x', 'c');
-    const char *first = pend("id", 'k', 'c'), *id;
+    pend_job renewal = { .t = room_request("e", "id", 'x', 'c'),
+                         .peer = "192.0.2.1",
+                         .old = room_certificate(2),
+                         .limits = &limits };
+    const char *first = pend("id", 'k', 'c');
 
-    renewal->proven = true;
-    room_expect(pend_from(renewal, "192.0.2.1", &limits, &id), SCEP_OK);
-    room_expect(decide(id, room_certificate(1)), SCEP_OK);
+    renewal.t->row.proven = true;
+    room_expect(store_run(room_store, pend_in_store, &renewal, room_pool), SCEP_OK);
+    room_expect(decide(renewal.id, room_certificate(1)), SCEP_OK);
     ck_assert_int_eq(room_poll("e", "id", 'x').state, TRANSACTION_ISSUED);
     ck_assert_str_eq(room_poll("e", "id", 'k').request, first);
     room_expect(decide(first, NULL), SCEP_OK);
@@ -202,7 +206,7 @@ START_TEST(S_08_S_22_S_23_a_renewal_that_waits_keeps_its_old_certificate)
     transaction *again;
     scep_bytes der;
 
-    j.t->proven = true;
+    j.t->row.proven = true;
     j.t->challenged = false;
     room_expect(store_run(room_store, pend_in_store, &j, room_pool), SCEP_OK);
     room_expect(scep_cert_der(&der, old, room_pool), SCEP_OK);
@@ -214,7 +218,7 @@ START_TEST(S_08_S_22_S_23_a_renewal_that_waits_keeps_its_old_certificate)
     ck_assert_ptr_nonnull(pend("id", 'k', 'c')); /* nobody's transactionID */
     at(1800);
     again = room_request("e", "id", 'x', 'c');
-    again->proven = true;
+    again->row.proven = true;
     room_expect(room_find(again, &answer), SCEP_OK);
     ck_assert_int_eq(answer.state, TRANSACTION_ISSUED); /* S-23: half of its life is over */
 }
@@ -379,6 +383,12 @@ END_TEST
 
 /* ---- decisions that come too late ---- */
 
+static void sweep(apr_int64_t keep_seconds)
+{
+    for (bool more = true; more;)
+        room_expect(request_sweep(&more, room_store, keep_seconds, room_pool), SCEP_OK);
+}
+
 START_TEST(what_cannot_be_decided_says_why)
 {
     const char *denied = pend("1", 'k', 'c'), *issued = pend("2", 'k', 'c');
@@ -402,7 +412,7 @@ START_TEST(what_cannot_be_decided_says_why)
 
         room_expect(err, SCEP_BAD_CERT_ID);
         ck_assert_msg(strstr(err->detail, wrong[i].says), "%s", err->detail);
-        room_expect(request_sweep(room_store, WEEK, room_pool), SCEP_OK);
+        sweep(WEEK);
     }
     ck_assert_str_eq(row_of(expired)->state, "expired");
 }
@@ -496,11 +506,11 @@ START_TEST(S_24_a_sweep_goes_on_until_all_that_ended_is_gone)
     room_expect(store_run(room_store, pend_many, NULL, room_pool), SCEP_OK);
     pend("id", 'k', 'c');
     scep_clock_set(apr_time_from_sec(101));
-    room_expect(request_sweep(room_store, 100, room_pool), SCEP_OK);
+    sweep(100);
     ck_assert_int_eq(rows_where("state = 'expired'"), 125);
     ck_assert_int_eq(rows_where("state = 'denied'"), 125);
     scep_clock_set(apr_time_from_sec(102));
-    room_expect(request_sweep(room_store, 100, room_pool), SCEP_OK);
+    sweep(100);
     ck_assert_int_eq(rows_where("1 = 1"), 1);
     ck_assert_int_eq(rows_where("state = 'pending'"), 1);
 }

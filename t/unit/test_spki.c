@@ -2,10 +2,17 @@
 #include "odd.h"
 #include "suite.h"
 
+#include <apr_strings.h>
+#include <ctype.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <string.h>
+
+static scep_bytes null_behind(scep_bytes der, const int *path, int n, apr_pool_t *pool)
+{
+    return fixture_behind(der, path, n, (scep_bytes){ (const unsigned char *)"\x05", 2 }, pool);
+}
 
 typedef struct variant {
     const char *name;
@@ -165,11 +172,55 @@ static scep_bytes nothing(scep_bytes der)
     return (scep_bytes){ der.data, 0 };
 }
 
+static scep_bytes longer_info(scep_bytes der)
+{
+    return null_behind(der, NULL, 0, p);
+}
+
+static scep_bytes longer_algorithm(scep_bytes der)
+{
+    const int path[] = { 0 };
+
+    return null_behind(der, path, 1, p);
+}
+
+/* The key with a byte of zeros more before its modulus, which already begins with one. */
+static scep_bytes long_modulus(scep_bytes der)
+{
+    static const unsigned char zero = 0;
+    scep_cursor c = { der.data, der.len };
+    scep_bytes parts[2], inside, algorithm, bits, key, modulus;
+    uint8_t tag;
+
+    FIXTURE_MUST(scep_cursor_der(&c, &tag, &inside));
+    c = (scep_cursor){ inside.data, inside.len };
+    algorithm.data = c.at;
+    FIXTURE_MUST(scep_cursor_der(&c, &tag, &key));
+    algorithm.len = (size_t)(c.at - algorithm.data);
+    FIXTURE_MUST(scep_cursor_der(&c, &tag, &bits));
+    c = (scep_cursor){ bits.data + 1, bits.len - 1 };
+    FIXTURE_MUST(scep_cursor_der(&c, &tag, &key));
+    c = (scep_cursor){ key.data, key.len };
+    FIXTURE_MUST(scep_cursor_der(&c, &tag, &modulus) && !modulus.data[0]);
+    parts[0] = (scep_bytes){ &zero, 1 };
+    parts[1] = modulus;
+    parts[0] = fixture_tlv(0x02, fixture_join(parts, 2, p), p);
+    parts[1] = (scep_bytes){ c.at, c.left };
+    parts[1] = fixture_tlv(0x30, fixture_join(parts, 2, p), p);
+    parts[0] = (scep_bytes){ &zero, 1 };
+    parts[1] = fixture_tlv(0x03, fixture_join(parts, 2, p), p);
+    parts[0] = algorithm;
+    return fixture_tlv(0x30, fixture_join(parts, 2, p), p);
+}
+
 static const variant refused[] = {
     { "nothing", rsa_2048, NULL, nothing },
     { "a byte behind", rsa_2048, NULL, byte_behind },
     { "cut off", rsa_2048, NULL, cut },
     { "a BIT STRING with unused bits", rsa_2048, NULL, unused_bits },
+    { "an element more in the key's info", rsa_2048, NULL, longer_info },
+    { "an element more in its algorithm", rsa_2048, NULL, longer_algorithm },
+    { "RSA with a modulus that is not in DER", rsa_2048, NULL, long_modulus },
     { "RSA with a modulus below zero", rsa_2048, NULL, negative_modulus },
     { "S-43 RSA with an even exponent", rsa_2048, NULL, even_exponent },
     { "S-43 RSA 768", odd_rsa_768, NULL, NULL },
@@ -210,6 +261,43 @@ static X509 *(*const certificates[])(apr_pool_t *) = {
     odd_other_certificate,
 };
 
+static scep_bytes name_der(const X509_NAME *name)
+{
+    scep_bytes der;
+
+    FIXTURE_MUST(X509_NAME_get0_der(name, &der.data, &der.len) == 1);
+    return der;
+}
+
+/* The same name by the rules of RFC 5280 7.1, in another string type and in capitals. */
+static X509_NAME *capital_name(const X509_NAME *name)
+{
+    X509_NAME *made = scep_X509_NAME(p, X509_NAME_new());
+
+    for (int i = 0; i < X509_NAME_entry_count(name); i++) {
+        const X509_NAME_ENTRY *one = X509_NAME_get_entry(name, i);
+        const ASN1_STRING *value = X509_NAME_ENTRY_get_data(one);
+        unsigned char *text =
+            apr_pmemdup(p, ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
+        int type = ASN1_STRING_type(value) == V_ASN1_UTF8STRING ? V_ASN1_PRINTABLESTRING
+                                                                : V_ASN1_UTF8STRING;
+
+        for (int n = 0; n < ASN1_STRING_length(value); n++)
+            text[n] = (unsigned char)toupper(text[n]);
+        FIXTURE_MUST(X509_NAME_add_entry_by_OBJ(made, X509_NAME_ENTRY_get_object(one), type, text,
+                                                ASN1_STRING_length(value), -1, 0));
+    }
+    return made;
+}
+
+static X509_NAME *other_name(void)
+{
+    X509_NAME *name = scep_X509_NAME(p, X509_NAME_new());
+
+    fixture_set_name(name, "CN=nobody");
+    return name;
+}
+
 START_TEST(Q_62_Q_63_Q_64_a_certificate_says_what_openssl_reads)
 {
     const X509 *cert = certificates[_i](p);
@@ -219,8 +307,11 @@ START_TEST(Q_62_Q_63_Q_64_a_certificate_says_what_openssl_reads)
 
     assert_ok(scep_cert_der(&der, cert, p));
     assert_ok(scep_cert_view(&view, der, p));
-    ck_assert_int_eq(X509_NAME_cmp(view->issuer, X509_get_issuer_name(cert)), 0);
-    ck_assert_int_eq(X509_NAME_cmp(view->subject, X509_get_subject_name(cert)), 0);
+    assert_bytes(view->issuer, name_der(X509_get_issuer_name(cert)));
+    assert_bytes(view->subject, name_der(X509_get_subject_name(cert)));
+    ck_assert(scep_cert_names_issuer(view, X509_get_issuer_name(cert)));
+    ck_assert(scep_cert_names_issuer(view, capital_name(X509_get_issuer_name(cert))));
+    ck_assert(!scep_cert_names_issuer(view, other_name()));
     ck_assert_int_eq(ASN1_INTEGER_cmp(view->serial, X509_get0_serialNumber(cert)), 0);
     ck_assert_int_eq(EVP_PKEY_eq(view->key, X509_get0_pubkey(cert)), 1);
     for (int i = 0; i < 3; i++) {
@@ -265,6 +356,7 @@ END_TEST
 
 START_TEST(what_is_no_certificate_to_the_last_byte_is_refused)
 {
+    const int tbs = 0;
     scep_cert *view;
     scep_bytes der;
 
@@ -273,6 +365,8 @@ START_TEST(what_is_no_certificate_to_the_last_byte_is_refused)
     assert_code(SCEP_BAD_MESSAGE, scep_cert_view(&view, cut(der), p));
     assert_code(SCEP_BAD_MESSAGE, scep_cert_view(&view, nothing(der), p));
     assert_code(SCEP_BAD_MESSAGE, scep_cert_view(&view, spki_of(&accepted[0]), p));
+    assert_code(SCEP_BAD_MESSAGE, scep_cert_view(&view, null_behind(der, NULL, 0, p), p));
+    assert_code(SCEP_BAD_MESSAGE, scep_cert_view(&view, null_behind(der, &tbs, 1, p), p));
 }
 END_TEST
 

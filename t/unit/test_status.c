@@ -98,7 +98,7 @@ static apr_int64_t end_of(const X509 *cert)
 {
     apr_int64_t end;
 
-    assert_ok(issue_seconds(&end, X509_get0_notAfter(cert), p));
+    assert_ok(scep_time_seconds(&end, X509_get0_notAfter(cert), p));
     return end;
 }
 

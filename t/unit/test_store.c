@@ -3,6 +3,7 @@
 
 #include <apr_strings.h>
 #include <apr_thread_proc.h>
+#include <stdatomic.h>
 
 /* ---- threads: each runs its jobs and counts what came of them ---- */
 
@@ -167,6 +168,157 @@ START_TEST(two_stores_on_one_database_both_commit)
 }
 END_TEST
 
+/* ---- jobs that only read ---- */
+
+typedef struct look_job {
+    apr_int64_t seen;
+    bool fail, write;
+} look_job;
+
+static const scep_err *look(store_tx *tx, void *baton)
+{
+    look_job *j = baton;
+
+    if (j->write)
+        SCEP_TRY(store_unused_add(tx, "e", 1));
+    SCEP_TRY(store_certificate_count(tx, &j->seen));
+    return j->fail ? scep_fail(store_tx_pool(tx), REFUSED, "no") : NULL;
+}
+
+START_TEST(a_job_that_reads_meets_what_is_committed_and_writes_nothing)
+{
+    look_job j = { .seen = -1 };
+    const scep_err *err;
+
+    ck_assert_ptr_null(room_put_one("1", room_pool));
+    OK(store_read(room_store, look, &j, room_pool));
+    ck_assert_int_eq(j.seen, 1);
+    j.fail = true;
+    err = store_read(room_store, look, &j, room_pool);
+    room_expect(err, SCEP_REFUSED);
+    j.write = true;
+    err = store_read(room_store, look, &j, room_pool);
+    room_expect(err, SCEP_INTERNAL);
+    ck_assert_ptr_null(room_put_one("2", room_pool));
+    room_expect_rows(2);
+    store_close(room_store);
+    room_expect(store_read(room_store, look, &j, room_pool), SCEP_UNAVAILABLE);
+}
+END_TEST
+
+/* One leads and waits until two others wait; of these the one that writes leads next, and will not
+ * end before the one that reads has its answer. */
+typedef struct queue_test {
+    apr_thread_t *thread;
+    apr_pool_t *pool;
+    const scep_err *err;
+    atomic_bool *wait_for; /* NULL: for two in the queue */
+    atomic_bool running, waited, answered;
+    look_job look;
+} queue_test;
+
+static bool is_so(const queue_test *q)
+{
+    return q->wait_for ? *q->wait_for : store_waiting(room_store) == 2;
+}
+
+static const scep_err *wait_and_put(store_tx *tx, void *baton)
+{
+    queue_test *q = baton;
+    room_job j = { .serial = q->wait_for ? "2" : "1" };
+
+    q->running = true;
+    for (int i = 0; i < 10000 && !is_so(q); i++)
+        apr_sleep(apr_time_from_msec(1));
+    q->waited = is_so(q);
+    return room_put(tx, &j);
+}
+
+static void *APR_THREAD_FUNC run_wait(apr_thread_t *thread, void *data)
+{
+    queue_test *q = data;
+
+    q->err = store_run(room_store, wait_and_put, q, q->pool);
+    return NULL;
+}
+
+static void *APR_THREAD_FUNC run_look(apr_thread_t *thread, void *data)
+{
+    queue_test *q = data;
+
+    q->err = store_read(room_store, look, &q->look, q->pool);
+    q->answered = true;
+    return NULL;
+}
+
+static void begin_thread(queue_test *q, apr_thread_start_t fn)
+{
+    ck_assert_int_eq(apr_pool_create(&q->pool, NULL), 0);
+    ck_assert_int_eq(apr_thread_create(&q->thread, NULL, fn, q, room_pool), 0);
+}
+
+START_TEST(who_reads_is_answered_before_the_group_writes)
+{
+    queue_test leader = { .waited = false }, writer = { .waited = false }, reader = { .waited = 0 };
+    queue_test *all[] = { &leader, &writer, &reader };
+
+    writer.wait_for = &reader.answered;
+    begin_thread(&leader, run_wait);
+    for (int i = 0; i < 10000 && !leader.running; i++)
+        apr_sleep(apr_time_from_msec(1));
+    begin_thread(&writer, run_wait);
+    for (int i = 0; i < 10000 && store_waiting(room_store) < 1; i++)
+        apr_sleep(apr_time_from_msec(1));
+    begin_thread(&reader, run_look);
+    for (int i = 0; i < 3; i++) {
+        apr_status_t status;
+
+        ck_assert_int_eq(apr_thread_join(&status, all[i]->thread), 0);
+        OK(all[i]->err);
+        apr_pool_destroy(all[i]->pool);
+    }
+    ck_assert(leader.waited && writer.waited);
+    ck_assert_int_eq(reader.look.seen, 1); /* the leader's, not yet the writer's */
+    room_expect_rows(2);
+}
+END_TEST
+
+static void *APR_THREAD_FUNC look_often(apr_thread_t *thread, void *data)
+{
+    worker *w = data;
+    apr_int64_t last = 0;
+
+    for (int i = 0; i < w->jobs; i++) {
+        look_job j = { .fail = i % 7 == 0 };
+        const scep_err *err = store_read(room_store, look, &j, w->pool);
+
+        w->refused += err && err->code == SCEP_REFUSED && j.fail;
+        w->committed += !err && j.seen >= last; /* what was seen once does not go again */
+        last = j.seen;
+    }
+    return NULL;
+}
+
+START_TEST(many_that_read_and_many_that_write_leave_each_other_alone)
+{
+    worker w[ROOM_THREADS] = { 0 };
+
+    for (int i = 0; i < ROOM_THREADS; i++) {
+        w[i].number = i;
+        w[i].jobs = 70;
+        w[i].every_third_fails = true;
+        ck_assert_int_eq(apr_pool_create(&w[i].pool, NULL), 0);
+        ck_assert_int_eq(
+            apr_thread_create(&w[i].thread, NULL, i % 2 ? look_often : run_jobs, &w[i], room_pool),
+            0);
+    }
+    join_workers(w);
+    ck_assert_int_eq(w->committed, ROOM_THREADS / 2 * (60 + 46));
+    ck_assert_int_eq(w->refused, ROOM_THREADS / 2 * (10 + 24));
+    room_expect_rows(ROOM_THREADS / 2 * 46);
+}
+END_TEST
+
 static Suite *store_suite(void)
 {
     Suite *suite = suite_create("store");
@@ -182,6 +334,9 @@ static Suite *store_suite(void)
     tcase_add_test(jobs, a_closed_store_refuses_and_closes_twice);
     tcase_add_test(jobs, whoever_waits_while_the_store_closes_gets_an_answer_that_is_true);
     tcase_add_test(jobs, two_stores_on_one_database_both_commit);
+    tcase_add_test(jobs, a_job_that_reads_meets_what_is_committed_and_writes_nothing);
+    tcase_add_test(jobs, who_reads_is_answered_before_the_group_writes);
+    tcase_add_test(jobs, many_that_read_and_many_that_write_leave_each_other_alone);
     suite_add_tcase(suite, jobs);
 
     return suite;

@@ -119,13 +119,13 @@ static const scep_err *revoke_words(store_tx *tx, void *baton)
     OK(store_certificate_get(tx, "a", "01", &found));
     ck_assert_int_eq(found->revoked, 8); /* as it was first */
     ck_assert_int_eq(found->reason, 4);
-    OK(store_certificate_revoked(tx, "a", "", 101, 2, &rows));
+    OK(store_certificate_revoked(tx, "a", 102, "", 2, &rows));
     ck_assert_str_eq(line_of(rows), ":02 :03"); /* 01 has ended */
     ck_assert_int_eq(APR_ARRAY_IDX(rows, 0, store_certificate).revoked, 9);
     ck_assert_int_eq(APR_ARRAY_IDX(rows, 0, store_certificate).reason, 4);
-    OK(store_certificate_revoked(tx, "a", "03", 101, 2, &rows));
+    OK(store_certificate_revoked(tx, "a", 103, "03", 2, &rows));
     ck_assert_str_eq(line_of(rows), ":04");
-    OK(store_certificate_revoked(tx, "b", "", 0, 2, &rows));
+    OK(store_certificate_revoked(tx, "b", 0, "", 2, &rows));
     ck_assert_str_eq(line_of(rows), "");
     return NULL;
 }

@@ -1,4 +1,4 @@
-/* The schema: made, brought up from versions 1 and 2, refused. */
+/* The schema: made, brought up from versions 1 to 3, refused. */
 #include "store_room.h"
 
 #include <apr_strings.h>
@@ -59,6 +59,17 @@ static const char *const to_version_2[] = {
     "UPDATE scep_meta SET value = 2 WHERE name = 'schema'",
 };
 
+/* What version 3 added, and a renewal, which had no binding, beside a transactionID of another
+ * key. */
+static const char *const to_version_3[] = {
+    "ALTER TABLE scep_challenge ADD COLUMN templates TEXT NOT NULL DEFAULT ''",
+    "CREATE INDEX scep_certificate_serial ON scep_certificate (serial)",
+    "INSERT INTO scep_transaction (endpoint, transaction_id, key_hash, csr_hash, state, authority,"
+    " serial, created, ends, bound) VALUES ('e', 't', 'm', 'd', 'issued', 'ca', '0C', 1100, 3000,"
+    " 3000), ('e', 'u', 'm', 'd', 'issued', 'ca', '0D', 1100, 3000, 3000)",
+    "UPDATE scep_meta SET value = 3 WHERE name = 'schema'",
+};
+
 static void say_all(const char *const *sql, size_t n)
 {
     other o = other_open();
@@ -78,6 +89,12 @@ static void set_up_version_2(void)
 {
     set_up_version_1();
     say_all(to_version_2, sizeof(to_version_2) / sizeof(*to_version_2));
+}
+
+static void set_up_version_3(void)
+{
+    set_up_version_2();
+    say_all(to_version_3, sizeof(to_version_3) / sizeof(*to_version_3));
 }
 
 static const store_transaction *get(store_tx *tx, const char *id, const char *csr, apr_int64_t now)
@@ -147,7 +164,7 @@ START_TEST(R_118_what_version_1_recorded_is_issued_and_bound_until_its_certifica
 {
     room_open();
     room_job_of(read_upgraded);
-    expect_version("3");
+    expect_version("4");
     store_close(room_store);
     room_open(); /* and once only */
     room_job_of(read_upgraded);
@@ -199,12 +216,14 @@ static const scep_err *use_what_is_new(store_tx *tx, void *baton)
     return NULL;
 }
 
-/* The names of all tables and indexes. */
+/* The names of all tables and indexes but of the one that was left for nodes of version 3. */
 static char *names_in_database(void)
 {
     const char *ask = strncmp(room_where, "sqlite3:", 8) == 0
-                          ? "SELECT name FROM sqlite_master WHERE name LIKE 'scep%' ORDER BY name"
+                          ? "SELECT name FROM sqlite_master WHERE name LIKE 'scep%'"
+                            " AND name NOT LIKE 'scep_binding%' ORDER BY name"
                           : "SELECT relname FROM pg_class WHERE relname LIKE 'scep%'"
+                            " AND relname NOT LIKE 'scep_binding%'"
                             " ORDER BY relname";
     other o = other_open();
     char *names = strdup(apr_array_pstrcat(room_pool, other_asks(&o, ask), ' '));
@@ -281,7 +300,7 @@ START_TEST(nodes_that_make_the_schema_at_once_all_open)
     nodes_open_at_once();
     room_open();
     ck_assert_ptr_null(room_put_one("1", room_pool));
-    expect_version("3");
+    expect_version("4");
 }
 END_TEST
 
@@ -290,7 +309,7 @@ static const scep_err *read_of_version_1(store_tx *tx, void *baton)
     int removed;
 
     OK(store_transaction_sweep(tx, 5000, 100, &removed));
-    ck_assert_int_eq(removed, 2); /* the upgraded one and its binding */
+    ck_assert_int_eq(removed, 1);
     ck_assert_ptr_nonnull(get(tx, "late", "c", 5999));
     ck_assert_ptr_nonnull(get(tx, "late", NULL, 5999));
     OK(store_transaction_sweep(tx, 6001, 100, &removed));
@@ -321,7 +340,7 @@ START_TEST(what_version_2_recorded_stays_as_it_is)
 {
     room_open();
     room_job_of(read_upgraded);
-    expect_version("3");
+    expect_version("4");
     store_close(room_store);
     room_open(); /* and once only */
     room_job_of(read_upgraded);
@@ -342,6 +361,75 @@ START_TEST(a_node_of_version_2_may_go_on_writing_for_a_moment)
             ->nelts,
         1);
     other_close(&o);
+}
+END_TEST
+
+static const scep_err *read_renewals(store_tx *tx, void *baton)
+{
+    store_transaction key = { .endpoint = "e", .key_hash = "m", .created = 1999, .proven = true };
+    const store_transaction *found;
+    const char *bound;
+
+    for (int i = 0; i < 2; i++) {
+        key.transaction = i ? "u" : "t";
+        key.csr_hash = "d";
+        OK(store_transaction_get(tx, &key, &found));
+        ck_assert_ptr_nonnull(found);
+        ck_assert_str_eq(found->serial, i ? "0D" : "0C");
+        key.csr_hash = NULL;
+        OK(store_transaction_get(tx, &key, &found));
+        ck_assert_ptr_nonnull(found);
+        OK(store_binding_get(tx, &key, &bound));
+        if (i)
+            ck_assert_ptr_null(bound);
+        else
+            ck_assert_str_eq(bound, "k");
+    }
+    return NULL;
+}
+
+START_TEST(S_22_a_renewal_of_version_3_holds_no_transaction_id_and_keeps_its_answer)
+{
+    room_open();
+    room_job_of(read_upgraded);
+    room_job_of(read_renewals);
+    expect_version("4");
+    store_close(room_store);
+    room_open(); /* and once only */
+    room_job_of(read_renewals);
+}
+END_TEST
+
+/* Its words about bindings, as it had prepared them. */
+START_TEST(a_node_of_version_3_may_go_on_writing_for_a_moment)
+{
+    other o;
+
+    room_open();
+    o = other_open();
+    ck_assert_int_eq(other_asks(&o, "SELECT key_hash FROM scep_binding")->nelts, 0);
+    other_says(&o, "INSERT INTO scep_binding (endpoint, transaction_id, key_hash, ends)"
+                   " VALUES ('e', 'late', 'k', 9) ON CONFLICT (endpoint, transaction_id)"
+                   " DO UPDATE SET key_hash = excluded.key_hash, ends = excluded.ends"
+                   " WHERE scep_binding.ends <= 1");
+    other_says(&o, "DELETE FROM scep_binding WHERE (endpoint, transaction_id) IN (SELECT endpoint,"
+                   " transaction_id FROM scep_binding WHERE ends < 10 ORDER BY ends LIMIT 1)");
+    ck_assert_int_eq(other_asks(&o, "SELECT key_hash FROM scep_binding")->nelts, 0);
+    other_close(&o);
+}
+END_TEST
+
+START_TEST(an_upgrade_that_fails_leaves_version_3)
+{
+    const scep_err *err;
+    other o = other_open();
+
+    other_says(&o, "DROP TABLE scep_binding");
+    other_close(&o);
+    err = store_open(&room_store, room_where, room_pool);
+    room_expect(err, SCEP_CONFIG);
+    ck_assert_ptr_nonnull(strstr(err->detail, "cannot be upgraded from version 3"));
+    expect_version("3");
 }
 END_TEST
 
@@ -379,7 +467,7 @@ END_TEST
 
 START_TEST(schema_of_another_version_is_refused)
 {
-    static const char *const versions[] = { "4", "0", "-1" };
+    static const char *const versions[] = { "5", "0", "-1" };
 
     store_close(room_store);
     for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++) {
@@ -400,7 +488,7 @@ Suite *store_schema_suite(void)
 {
     Suite *suite = suite_create("store schema");
     TCase *upgrade = tcase_create("upgrade"), *from_2 = tcase_create("from 2"),
-          *fresh = tcase_create("fresh");
+          *from_3 = tcase_create("from 3"), *fresh = tcase_create("fresh");
     TCase *open = tcase_create("open");
 
     tcase_add_checked_fixture(upgrade, set_up_version_1, room_down);
@@ -421,6 +509,16 @@ Suite *store_schema_suite(void)
     tcase_add_test(from_2, a_node_of_version_2_may_go_on_writing_for_a_moment);
     tcase_add_test(from_2, an_upgrade_that_fails_leaves_version_2);
     suite_add_tcase(suite, from_2);
+
+    tcase_add_checked_fixture(from_3, set_up_version_3, room_down);
+    tcase_set_timeout(from_3, 60);
+    tcase_add_test(from_3,
+                   S_22_a_renewal_of_version_3_holds_no_transaction_id_and_keeps_its_answer);
+    tcase_add_test(from_3, an_upgraded_database_has_all_that_a_new_one_has);
+    tcase_add_test(from_3, nodes_that_upgrade_at_once_do_it_once);
+    tcase_add_test(from_3, a_node_of_version_3_may_go_on_writing_for_a_moment);
+    tcase_add_test(from_3, an_upgrade_that_fails_leaves_version_3);
+    suite_add_tcase(suite, from_3);
 
     tcase_add_checked_fixture(fresh, room_up_empty, room_down);
     tcase_set_timeout(fresh, 60);
