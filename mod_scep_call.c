@@ -3,6 +3,7 @@
 #include "mod_scep_worker.h"
 
 #include <apr_strings.h>
+#include <limits.h>
 
 #define WORKER_KEY "mod_scep: worker"
 /* A load balancer does not wait for long either. */
@@ -16,6 +17,34 @@ scep_worker *scep_worker_find(server_rec *s)
     return found;
 }
 
+/*
+ * One thread of each process is left to answer all else, and to turn away, while the others wait
+ * for a scep-ca that hangs: httpd gives connections to a process whose threads are all taken. Where
+ * a process has one thread only, the places see to it.
+ */
+static int may_wait(void)
+{
+    int threads = 1;
+
+    if (ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) != APR_SUCCESS || threads < 2)
+        return INT_MAX;
+    return threads - 1;
+}
+
+static const scep_err *begin_waiting(scep_worker *w, request_rec *r)
+{
+    if (atomic_fetch_add(&w->waiting, 1) < w->waiting_most)
+        return NULL;
+    (void)atomic_fetch_sub(&w->waiting, 1);
+    return scep_fail(r->pool, UNAVAILABLE,
+                     "all threads but one of this process wait for scep-ca already");
+}
+
+static void end_waiting(scep_worker *w)
+{
+    (void)atomic_fetch_sub(&w->waiting, 1);
+}
+
 static const scep_err *make_worker(const scep_inheritance *from, apr_pool_t *pchild, server_rec *s)
 {
     /* connections may end after pchild did, and look at w->ended */
@@ -26,6 +55,7 @@ static const scep_err *make_worker(const scep_inheritance *from, apr_pool_t *pch
     w->operations = scep_places_count(s, SCEP_PLACE_OPERATION);
     w->calls = scep_places_count(s, SCEP_PLACE_CALL);
     w->seats = scep_seats_count();
+    w->waiting_most = may_wait();
     if (apr_thread_mutex_create(&w->lock, APR_THREAD_MUTEX_DEFAULT, pchild) != APR_SUCCESS)
         return scep_fail(pchild, INTERNAL, "no mutex");
     SCEP_TRY(scep_limit_make(&w->failed, pchild));
@@ -56,14 +86,15 @@ const scep_err *scep_ca_verdict(scep_wire_verdict *out, request_rec *r, const ch
                                 scep_bytes frame)
 {
     scep_worker *w = scep_worker_find(r->server);
-
     const scep_err *err;
     bool seated;
 
     if (!w)
         return no_way(r);
+    SCEP_TRY(begin_waiting(w, r));
     seated = scep_seat_give(r);
     err = scep_ca_client_verdict(out, w->client, frame, r->pool);
+    end_waiting(w);
     if (seated)
         scep_seat_take(r);
     SCEP_TRY(err);
@@ -73,8 +104,15 @@ const scep_err *scep_ca_verdict(scep_wire_verdict *out, request_rec *r, const ch
 
 const scep_err *scep_call_enter(scep_call *call, request_rec *r)
 {
-    if (!scep_place_take(&call->placed, r, SCEP_PLACE_CALL))
+    scep_worker *w = scep_worker_find(r->server);
+
+    if (!w)
+        return no_way(r);
+    SCEP_TRY(begin_waiting(w, r));
+    if (!scep_place_take(&call->placed, r, SCEP_PLACE_CALL)) {
+        end_waiting(w);
         return scep_fail(r->pool, UNAVAILABLE, "too many requests wait for scep-ca already");
+    }
     call->seated = scep_seat_give(r);
     return NULL;
 }
@@ -85,6 +123,7 @@ void scep_call_leave(const scep_call *call, request_rec *r)
         scep_seat_take(r);
     if (call->placed)
         scep_place_give(r);
+    end_waiting(scep_worker_find(r->server));
 }
 
 /* What became of it, for CustomLog. */
@@ -110,8 +149,6 @@ const scep_err *scep_ca_mint(scep_wire_minted *out, request_rec *r, const scep_w
     const scep_err *err;
     scep_call call;
 
-    if (!w)
-        return no_way(r);
     SCEP_TRY(scep_call_enter(&call, r));
     err = scep_ca_client_mint(out, w->client, request, r->pool);
     scep_call_leave(&call, r);

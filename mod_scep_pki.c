@@ -44,7 +44,13 @@ static const scep_err *open_csr(scep_exchange *x)
     scep_bytes plain;
 
     SCEP_TRY(scep_ra_decrypt(&plain, &x->identity->ra, x->message, p));
-    SCEP_TRY(scep_csr_look(&x->csr, plain, x->message->signer, p));
+    /* Where the answer depends on what stands in there before scep-ca has verified it (renew()), a
+     * request that somebody else made and a third one changed must not be told from rubbish (S-15)
+     */
+    if (EVP_PKEY_get_base_id(x->message->signer_key) != EVP_PKEY_RSA)
+        SCEP_TRY(scep_csr_read(&x->csr, plain, p));
+    else
+        SCEP_TRY(scep_csr_look(&x->csr, plain, x->message->signer, p));
     x->challenge = x->csr->challenge;
     return NULL;
 }

@@ -62,7 +62,8 @@ bool scep_place_take(bool *mine, request_rec *r, scep_place_kind kind);
 void scep_place_give(request_rec *r);
 
 /** Wait for a seat, where the request has a place: for a second at most, since it is a courtesy to
- *  others and one of them may have been stopped. */
+ *  others and one of them may have been stopped. A second of the wall clock, as these mutexes know
+ *  no other. */
 void scep_seat_take(request_rec *r);
 /** Nothing happens where the request has none. @return false: so it was */
 bool scep_seat_give(request_rec *r);

@@ -66,11 +66,11 @@ static void step_over_optional(scep_cursor *c, uint8_t primitive)
 /* RFC 5280 4.1.2; the parts that nobody here asks for are stepped over */
 static bool walk_tbs(scep_cert *cert, apr_pool_t *p)
 {
-    scep_cursor c = { cert->tbs.data, cert->tbs.len }, in;
+    scep_cursor c = { cert->tbs.data, cert->tbs.len }, in, number;
 
     if (!scep_ber_step(&c, SEQUENCE, &c))
         return false;
-    if (scep_ber_step(&c, VERSION, &in) && (!scep_ber_step(&in, INTEGER, &in)))
+    if (scep_ber_step(&c, VERSION, &in) && (!scep_ber_step(&in, INTEGER, &number) || in.left))
         return false;
     if (!scep_asn1_integer(&cert->serial, &c, p) || !scep_ber_step(&c, SEQUENCE, &in) ||
         !take_name(&cert->issuer, &c, p) || !scep_ber_step(&c, SEQUENCE, &in) ||

@@ -33,8 +33,9 @@ typedef struct scep_csr {
 SCEP_API SCEP_MUST const scep_err *scep_csr_read(scep_csr **out, scep_bytes der, apr_pool_t *p);
 
 /**
- * Its key, spki, der and challenge only, for a worker: scep-ca, which takes nobody's word,
- * reads all of it and verifies the signature. Nothing is known of the rest, which is 0.
+ * Its key, spki, der and challenge only, for a worker: scep-ca, which takes nobody's word, reads all
+ * of it and verifies the signature. Nothing is known of the rest, which is 0. No answer may depend
+ * on what was found here: the CSR may be somebody else's, changed on its way (S-15).
  * Who enrols has mostly signed the message with the key that he asks a certificate for: if so, key
  * is signer->key and not made anew. @param signer NULL: nobody; lives as long as @a p
  * @return as scep_csr_read(), for the parts that are looked at

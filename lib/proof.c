@@ -1,6 +1,7 @@
 /* A proof of renewal. RFC 5652 5.4, RFC 8894 3.3.1. */
 #include "proof.h"
 #include "algorithm.h"
+#include "ber.h"
 #include "message_parts.h"
 
 #include <limits.h>
@@ -30,7 +31,8 @@ static bool is_one_sequence(scep_bytes der)
     scep_bytes content;
     uint8_t tag;
 
-    return der.len <= INT_MAX && scep_cursor_der(&c, &tag, &content) && tag == SEQUENCE && !c.left;
+    return der.len <= INT_MAX && scep_cursor_der(&c, &tag, &content) && tag == SEQUENCE &&
+           !c.left && scep_ber_is_bounded(der);
 }
 
 static const scep_err *read_signer(scep_message *m, scep_bytes der, apr_pool_t *p)

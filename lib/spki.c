@@ -162,7 +162,9 @@ static bool walk(parts *out, scep_bytes der)
     in = (scep_cursor){ algorithm.data, algorithm.len };
     if (!take(&in, OBJECT, &out->algorithm))
         return false;
-    return !in.left || (scep_cursor_der(&in, &out->type, &out->parameters) && !in.left);
+    /* no type has the tag 0 (X.690 8.1.5), which is "none" here */
+    return !in.left ||
+           (scep_cursor_der(&in, &out->type, &out->parameters) && !in.left && out->type);
 }
 
 /* @param fault what is wrong where NULL is returned */

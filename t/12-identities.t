@@ -109,8 +109,9 @@ failed(enrol('open', key => undef, key_type => 'p256', challenge => undef), 0, '
 is($s->certificates, $count, 'R-092: and nothing was issued that could not be delivered');
 issued(enrol('open', challenge => undef), 'an RSA client needs none there');
 $count = $s->certificates;
-for my $what ([], [data => 'nonsense']) {
-    failed($s->renew($ec, at => $at{plain}, @$what), 0, 'R-092, Q-60, S-15: nor can its renewal be answered, whatever is inside');
+# a CSR that somebody changed on its way, with the challenge of whoever made it
+for my $what ([], [data => 'nonsense'], [challenge => 'captured', spoil => 'csr']) {
+    failed($s->renew($ec, at => $at{plain}, @$what), 0, "R-092, Q-60, S-15: nor can its renewal be answered, whatever is inside: @$what");
 }
 is($s->certificates, $count, 'R-092: and nothing was issued');
 is($s->renew($ec, at => $at{plain}, challenge => 'any')->{recipient}, 'password', 'R-092, Q-60: with a challenge its renewal is, by that password');

@@ -9,14 +9,18 @@ my $dll = '/certsrv/mscep/mscep.dll';
 my $garbage = "no message\n";
 my @children;
 
-# Devices that send the same request and wait; ended by waited_for().
+# Devices that send the same request and wait, and come again where a process has no thread to spare
+# for one more that waits; ended by waited_for().
 sub devices {
     my ($s, $n, $request) = @_;
     for (1 .. $n) {
         my $pid = fork // die "fork: $!\n";
         if (!$pid) {
             $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
-            $s->send_request($request, timeout => 60);
+            for (1 .. 100) {
+                last if $s->send_request($request, timeout => 60)->{status} != 503;
+                Time::HiRes::sleep(0.05);
+            }
             POSIX::_exit(0);
         }
         push @children, $pid;

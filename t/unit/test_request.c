@@ -274,6 +274,67 @@ START_TEST(R_118_what_was_approved_has_the_times_of_its_certificate)
 }
 END_TEST
 
+typedef struct long_job {
+    transaction *t;
+    issued_cert cert;
+} long_job;
+
+static const scep_err *issue_in_store(store_tx *tx, void *baton)
+{
+    long_job *j = baton;
+    bool done;
+
+    SCEP_TRY(transaction_record(tx, j->t, &done));
+    ck_assert(done);
+    return inventory_record(tx, &j->cert, j->t, "ca", "template");
+}
+
+/* At once, for six weeks. */
+static void issue_long(const char *transaction_id)
+{
+    long_job j = { .t = room_request("e", transaction_id, 'k', 'c'),
+                   .cert = *room_issued(room_certificate(*transaction_id)) };
+
+    j.cert.ends = apr_time_sec(ROOM_START) + 6 * WEEK;
+    transaction_set_issued(j.t, &j.cert, "ca");
+    room_expect(store_run(room_store, issue_in_store, &j, room_pool), SCEP_OK);
+}
+
+START_TEST(R_118_S_22_what_waits_again_does_not_shorten_what_its_key_holds)
+{
+    const char *denied, *id;
+
+    issue_long("waits");
+    issue_long("denied");
+    at(4 * WEEK); /* after half of its life */
+    pend("waits", 'k', 'c');
+    denied = pend("denied", 'k', 'c');
+    room_expect(decide(denied, NULL), SCEP_OK);
+    at(6 * WEEK - 1);
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "denied" : "waits";
+
+        room_expect(pend_from(room_request("e", name, 'x', 'c'), "192.0.2.1", &limits, &id),
+                    SCEP_REFUSED);
+        ck_assert_int_eq(room_poll("e", name, 'k').state, TRANSACTION_NEW); /* */
+        ck_assert_int_eq(found(name, 'k', 'c').state, TRANSACTION_NEW);
+    }
+    at(6 * WEEK);
+    pend("waits", 'x', 'c');
+    pend("denied", 'x', 'c');
+}
+END_TEST
+
+START_TEST(R_114_a_certificate_that_ended_answers_no_poll_though_its_request_would_wait_still)
+{
+    room_expect(decide(pend("id", 'k', 'c'), room_certificate(1)), SCEP_OK);
+    at(3599);
+    ck_assert_int_eq(room_poll("e", "id", 'k').state, TRANSACTION_ISSUED);
+    at(3600);
+    ck_assert_int_eq(room_poll("e", "id", 'k').state, TRANSACTION_NEW);
+}
+END_TEST
+
 START_TEST(R_113_a_denial_is_remembered_as_long_as_the_request_would_have_waited)
 {
     const char *id = pend("id", 'k', 'c');
@@ -530,6 +591,9 @@ static Suite *request_suite(void)
     tcase_add_test(cases, S_08_S_22_S_23_a_renewal_that_waits_keeps_its_old_certificate);
     tcase_add_test(cases, R_113_R_114_a_poll_after_approval_gives_the_certificate_again_and_again);
     tcase_add_test(cases, R_118_what_was_approved_has_the_times_of_its_certificate);
+    tcase_add_test(cases, R_118_S_22_what_waits_again_does_not_shorten_what_its_key_holds);
+    tcase_add_test(
+        cases, R_114_a_certificate_that_ended_answers_no_poll_though_its_request_would_wait_still);
     tcase_add_test(cases, R_113_a_denial_is_remembered_as_long_as_the_request_would_have_waited);
     tcase_add_test(cases, R_112_what_has_expired_is_unknown_to_a_poll_and_cannot_be_approved);
     tcase_add_test(cases, R_121_S_22_a_poll_of_another_key_does_not_see_what_waits);

@@ -167,6 +167,11 @@ static scep_bytes pss_algorithm(scep_bytes der)
     return fixture_flip(der, 16, 1 ^ 10, p); /* rsaEncryption becomes id-RSASSA-PSS */
 }
 
+static scep_bytes parameters_of_tag_0(scep_bytes der)
+{
+    return fixture_flip(der, 17, 5, p); /* NULL is of tag 5 */
+}
+
 static scep_bytes nothing(scep_bytes der)
 {
     return (scep_bytes){ der.data, 0 };
@@ -226,6 +231,7 @@ static const variant refused[] = {
     { "S-43 RSA 768", odd_rsa_768, NULL, NULL },
     { "S-43 an exponent of 65 bits", odd_long_exponent, NULL, NULL },
     { "RSA for PSS only", rsa_2048, NULL, pss_algorithm },
+    { "RSA with parameters of tag 0", rsa_2048, NULL, parameters_of_tag_0 },
     { "S-43 a curve that is not NIST's", odd_secp256k1, NULL, NULL },
     { "S-43 a curve without a name", odd_explicit_curve, NULL, NULL },
     { "S-43 a point in hybrid form", odd_p256, "hybrid", NULL },

@@ -1,4 +1,6 @@
 /* The schema: made, brought up from versions 1 to 3, refused. */
+#include "clock.h"
+#include "request.h"
 #include "store_room.h"
 
 #include <apr_strings.h>
@@ -67,7 +69,35 @@ static const char *const to_version_3[] = {
     "INSERT INTO scep_transaction (endpoint, transaction_id, key_hash, csr_hash, state, authority,"
     " serial, created, ends, bound) VALUES ('e', 't', 'm', 'd', 'issued', 'ca', '0C', 1100, 3000,"
     " 3000), ('e', 'u', 'm', 'd', 'issued', 'ca', '0D', 1100, 3000, 3000)",
+    "CREATE TABLE scep_request (id TEXT NOT NULL PRIMARY KEY,"
+    " endpoint TEXT NOT NULL, authority TEXT NOT NULL, template_name TEXT NOT NULL,"
+    " transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL, csr_hash TEXT NOT NULL,"
+    " transaction_text TEXT NOT NULL, subject TEXT NOT NULL, peer TEXT NOT NULL,"
+    " message_type BIGINT NOT NULL, csr TEXT NOT NULL, old_cert TEXT NOT NULL,"
+    " challenged BIGINT NOT NULL, state TEXT NOT NULL,"
+    " reason TEXT NOT NULL, decided_by TEXT NOT NULL, serial TEXT NOT NULL,"
+    " created BIGINT NOT NULL, ends BIGINT NOT NULL, decided BIGINT NOT NULL)",
     "UPDATE scep_meta SET value = 3 WHERE name = 'schema'",
+};
+
+/* Renewals signed by the key that holds their transactionID: one that was issued, two that wait.
+ * Beside them what version 3 made of a request that was issued until 3000 and asked again: its row
+ * ends with the waiting, its binding does not. */
+static const char *const of_one_key[] = {
+    "INSERT INTO scep_transaction (endpoint, transaction_id, key_hash, csr_hash, state, authority,"
+    " serial, request_id, created, ends, bound) VALUES"
+    " ('e', 't', 'k', 'i', 'issued', 'ca', '0A', '', 1100, 3000, 3000),"
+    " ('e', 't', 'k', 'p', 'pending', '', '', 'r1', 1200, 2500, 2500),"
+    " ('e', 't', 'k', 'q', 'pending', '', '', 'r2', 1200, 2500, 2500),"
+    " ('e', 'b', 'k', 'c', 'pending', '', '', 'r3', 1200, 1400, 1400)",
+    "INSERT INTO scep_binding VALUES ('e', 'b', 'k', 3000)",
+    "INSERT INTO scep_request (id, endpoint, authority, template_name, transaction_id, key_hash,"
+    " csr_hash, transaction_text, subject, peer, message_type, csr, old_cert, challenged, state,"
+    " reason, decided_by, serial, created, ends, decided) VALUES"
+    " ('r1', 'e', 'ca', 'template', 't', 'k', 'p', 't', 'CN=x', '', 17, 'ZGVy', 'ZGVy', 0,"
+    " 'pending', '', '', '', 1200, 2500, 0),"
+    " ('r2', 'e', 'ca', 'template', 't', 'k', 'q', 't', 'CN=x', '', 17, 'ZGVy', 'ZGVy', 0,"
+    " 'pending', '', '', '', 1200, 2500, 0)",
 };
 
 static void say_all(const char *const *sql, size_t n)
@@ -317,7 +347,7 @@ static const scep_err *read_of_version_1(store_tx *tx, void *baton)
     return NULL;
 }
 
-START_TEST(a_node_of_version_1_may_go_on_writing_for_a_moment)
+START_TEST(what_a_node_of_version_1_that_was_not_stopped_writes_does_not_fail)
 {
     other o;
 
@@ -347,7 +377,7 @@ START_TEST(what_version_2_recorded_stays_as_it_is)
 }
 END_TEST
 
-START_TEST(a_node_of_version_2_may_go_on_writing_for_a_moment)
+START_TEST(what_a_node_of_version_2_that_was_not_stopped_writes_does_not_fail)
 {
     other o;
 
@@ -400,8 +430,82 @@ START_TEST(S_22_a_renewal_of_version_3_holds_no_transaction_id_and_keeps_its_ans
 }
 END_TEST
 
+static void expect_answer(store_tx *tx, const char *csr, transaction_state state)
+{
+    const transaction t = { .row = { .endpoint = "e",
+                                     .transaction = "t",
+                                     .key_hash = "k",
+                                     .csr_hash = csr,
+                                     .created = 1999,
+                                     .proven = true } };
+    transaction_answer answer;
+
+    OK(transaction_find(tx, &t, &answer));
+    ck_assert_int_eq(answer.state, state);
+}
+
+static const scep_err *settle_renewals(store_tx *tx, void *baton)
+{
+    const store_request *r;
+    transaction *t;
+
+    expect_answer(tx, "i", TRANSACTION_ISSUED);
+    expect_answer(tx, "p", TRANSACTION_PENDING);
+
+    OK(request_waiting(tx, "r1", &r));
+    OK(request_transaction(&t, r, store_tx_pool(tx)));
+    ck_assert(t->row.proven);
+    t->row.state = "issued";
+    t->row.authority = "ca";
+    t->row.serial = "0A";
+    t->row.ends = t->row.bound = 3000;
+    OK(request_issued(tx, r, t, "root"));
+    expect_answer(tx, "p", TRANSACTION_ISSUED);
+
+    OK(request_waiting(tx, "r2", &r));
+    OK(request_denied(tx, r, "no", "root"));
+    expect_answer(tx, "q", TRANSACTION_DENIED);
+    return NULL;
+}
+
+START_TEST(S_23_a_renewal_of_version_3_by_the_key_of_its_transactionID_is_found_and_decided)
+{
+    say_all(of_one_key, sizeof(of_one_key) / sizeof(*of_one_key));
+    scep_clock_set(apr_time_from_sec(1500));
+    room_open();
+    room_job_of(settle_renewals);
+}
+END_TEST
+
+static const scep_err *read_binding(store_tx *tx, void *baton)
+{
+    store_transaction key = {
+        .endpoint = "e", .transaction = "b", .key_hash = "k", .created = 2999
+    };
+    const store_transaction *found;
+    const char *bound;
+
+    OK(store_binding_get(tx, &key, &bound));
+    ck_assert_ptr_nonnull(bound);
+    ck_assert_str_eq(bound, "k");
+    OK(store_transaction_get(tx, &key, &found));
+    ck_assert_ptr_null(found); /* it waits no longer */
+    key.created = 3000;
+    OK(store_binding_get(tx, &key, &bound));
+    ck_assert_ptr_null(bound);
+    return NULL;
+}
+
+START_TEST(S_22_a_binding_of_version_3_lasts_as_long_as_it_did)
+{
+    say_all(of_one_key, sizeof(of_one_key) / sizeof(*of_one_key));
+    room_open();
+    room_job_of(read_binding);
+}
+END_TEST
+
 /* Its words about bindings, as it had prepared them. */
-START_TEST(a_node_of_version_3_may_go_on_writing_for_a_moment)
+START_TEST(what_a_node_of_version_3_that_was_not_stopped_writes_does_not_fail)
 {
     other o;
 
@@ -497,7 +601,7 @@ Suite *store_schema_suite(void)
                    R_118_what_version_1_recorded_is_issued_and_bound_until_its_certificate_ends);
     tcase_add_test(upgrade, an_upgraded_database_has_all_that_a_new_one_has);
     tcase_add_test(upgrade, nodes_that_upgrade_at_once_do_it_once);
-    tcase_add_test(upgrade, a_node_of_version_1_may_go_on_writing_for_a_moment);
+    tcase_add_test(upgrade, what_a_node_of_version_1_that_was_not_stopped_writes_does_not_fail);
     tcase_add_test(upgrade, an_upgrade_that_fails_leaves_version_1);
     suite_add_tcase(suite, upgrade);
 
@@ -506,7 +610,7 @@ Suite *store_schema_suite(void)
     tcase_add_test(from_2, what_version_2_recorded_stays_as_it_is);
     tcase_add_test(from_2, an_upgraded_database_has_all_that_a_new_one_has);
     tcase_add_test(from_2, nodes_that_upgrade_at_once_do_it_once);
-    tcase_add_test(from_2, a_node_of_version_2_may_go_on_writing_for_a_moment);
+    tcase_add_test(from_2, what_a_node_of_version_2_that_was_not_stopped_writes_does_not_fail);
     tcase_add_test(from_2, an_upgrade_that_fails_leaves_version_2);
     suite_add_tcase(suite, from_2);
 
@@ -514,9 +618,12 @@ Suite *store_schema_suite(void)
     tcase_set_timeout(from_3, 60);
     tcase_add_test(from_3,
                    S_22_a_renewal_of_version_3_holds_no_transaction_id_and_keeps_its_answer);
+    tcase_add_test(
+        from_3, S_23_a_renewal_of_version_3_by_the_key_of_its_transactionID_is_found_and_decided);
+    tcase_add_test(from_3, S_22_a_binding_of_version_3_lasts_as_long_as_it_did);
     tcase_add_test(from_3, an_upgraded_database_has_all_that_a_new_one_has);
     tcase_add_test(from_3, nodes_that_upgrade_at_once_do_it_once);
-    tcase_add_test(from_3, a_node_of_version_3_may_go_on_writing_for_a_moment);
+    tcase_add_test(from_3, what_a_node_of_version_3_that_was_not_stopped_writes_does_not_fail);
     tcase_add_test(from_3, an_upgrade_that_fails_leaves_version_3);
     suite_add_tcase(suite, from_3);
 

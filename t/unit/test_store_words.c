@@ -333,6 +333,50 @@ static const scep_err *ended_binding_words(store_tx *tx, void *baton)
     return NULL;
 }
 
+static const scep_err *shorter_words(store_tx *tx, void *baton)
+{
+    store_transaction t = row("k", "01", 1, 100);
+    const store_transaction *found;
+    bool done;
+
+    t.ends = 50;
+    OK(store_transaction_put(tx, &t, &done));
+    ck_assert(done);
+    t.created = 60;
+    t.state = "pending";
+    t.request = "1";
+    t.ends = t.bound = 67;
+    OK(store_transaction_put(tx, &t, &done));
+    ck_assert(done);
+    t.created = 99;
+    ck_assert_str_eq(holder(tx, &t), "k");
+    t.csr_hash = NULL;
+    OK(store_transaction_get(tx, &t, &found));
+    ck_assert_ptr_null(found); /* it waits no longer */
+
+    t = row("k", "02", 60, 80);
+    t.request = "1";
+    OK(store_transaction_decide(tx, &t, &done));
+    ck_assert(done);
+    t.created = 99;
+    ck_assert_str_eq(holder(tx, &t), "k");
+    t.created = 100;
+    ck_assert_str_eq(holder(tx, &t), "nobody");
+
+    t = row("k", "03", 100, 300); /* and longer again */
+    OK(store_transaction_put(tx, &t, &done));
+    ck_assert(done);
+    t.created = 299;
+    ck_assert_str_eq(holder(tx, &t), "k");
+    return NULL;
+}
+
+START_TEST(S_22_no_word_makes_a_binding_shorter)
+{
+    room_job_of(shorter_words);
+}
+END_TEST
+
 static const scep_err *proven_words(store_tx *tx, void *baton)
 {
     store_transaction t = row("k", "01", 1, 100);
@@ -583,6 +627,7 @@ Suite *store_words_suite(void)
     tcase_add_test(words, an_endpoint_counts);
     tcase_add_test(words, a_transaction_id_is_bound_to_the_first_key);
     tcase_add_test(words, a_binding_that_ended_gives_way_to_another_key);
+    tcase_add_test(words, S_22_no_word_makes_a_binding_shorter);
     tcase_add_test(words, S_22_what_a_certificate_proves_holds_no_transaction_id);
     tcase_add_test(words, a_transaction_is_put_once_and_found);
     tcase_add_test(words, without_a_csr_the_newest_that_is_bound_is_found);
