@@ -8,6 +8,9 @@
 #define WORKER_KEY "mod_scep: worker"
 /* A load balancer does not wait for long either. */
 #define STATUS_TIME apr_time_from_sec(2)
+/* httpd gives connections to a process whose threads are all taken. Where scep-ca hangs, the last
+ * one of them is soon back, to answer all else and to turn away. */
+#define LAST_WAITS apr_time_from_sec(1)
 
 scep_worker *scep_worker_find(server_rec *s)
 {
@@ -17,11 +20,7 @@ scep_worker *scep_worker_find(server_rec *s)
     return found;
 }
 
-/*
- * One thread of each process is left to answer all else, and to turn away, while the others wait
- * for a scep-ca that hangs: httpd gives connections to a process whose threads are all taken. Where
- * a process has one thread only, the places see to it.
- */
+/* How many threads of this process may wait for scep-ca as long as it takes. */
 static int may_wait(void)
 {
     int threads = 1;
@@ -29,20 +28,6 @@ static int may_wait(void)
     if (ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads) != APR_SUCCESS || threads < 2)
         return INT_MAX;
     return threads - 1;
-}
-
-static const scep_err *begin_waiting(scep_worker *w, request_rec *r)
-{
-    if (atomic_fetch_add(&w->waiting, 1) < w->waiting_most)
-        return NULL;
-    (void)atomic_fetch_sub(&w->waiting, 1);
-    return scep_fail(r->pool, UNAVAILABLE,
-                     "all threads but one of this process wait for scep-ca already");
-}
-
-static void end_waiting(scep_worker *w)
-{
-    (void)atomic_fetch_sub(&w->waiting, 1);
 }
 
 static const scep_err *make_worker(const scep_inheritance *from, apr_pool_t *pchild, server_rec *s)
@@ -55,6 +40,7 @@ static const scep_err *make_worker(const scep_inheritance *from, apr_pool_t *pch
     w->operations = scep_places_count(s, SCEP_PLACE_OPERATION);
     w->calls = scep_places_count(s, SCEP_PLACE_CALL);
     w->seats = scep_seats_count();
+    w->unseated = scep_places_unseated();
     w->waiting_most = may_wait();
     if (apr_thread_mutex_create(&w->lock, APR_THREAD_MUTEX_DEFAULT, pchild) != APR_SUCCESS)
         return scep_fail(pchild, INTERNAL, "no mutex");
@@ -87,14 +73,14 @@ const scep_err *scep_ca_verdict(scep_wire_verdict *out, request_rec *r, const ch
 {
     scep_worker *w = scep_worker_find(r->server);
     const scep_err *err;
-    bool seated;
+    bool seated, last;
 
     if (!w)
         return no_way(r);
-    SCEP_TRY(begin_waiting(w, r));
+    last = atomic_fetch_add(&w->waiting, 1) >= w->waiting_most;
     seated = scep_seat_give(r);
-    err = scep_ca_client_verdict(out, w->client, frame, r->pool);
-    end_waiting(w);
+    err = scep_ca_client_verdict(out, w->client, frame, last ? LAST_WAITS : 0, r->pool);
+    (void)atomic_fetch_sub(&w->waiting, 1);
     if (seated)
         scep_seat_take(r);
     SCEP_TRY(err);
@@ -108,11 +94,8 @@ const scep_err *scep_call_enter(scep_call *call, request_rec *r)
 
     if (!w)
         return no_way(r);
-    SCEP_TRY(begin_waiting(w, r));
-    if (!scep_place_take(&call->placed, r, SCEP_PLACE_CALL)) {
-        end_waiting(w);
+    if (!scep_place_take(&call->placed, r, SCEP_PLACE_CALL))
         return scep_fail(r->pool, UNAVAILABLE, "too many requests wait for scep-ca already");
-    }
     call->seated = scep_seat_give(r);
     return NULL;
 }
@@ -123,7 +106,6 @@ void scep_call_leave(const scep_call *call, request_rec *r)
         scep_seat_take(r);
     if (call->placed)
         scep_place_give(r);
-    end_waiting(scep_worker_find(r->server));
 }
 
 /* What became of it, for CustomLog. */

@@ -17,6 +17,9 @@
 #define PLACES_PER_CORE 48
 /* One more than cores, for the moments between two. */
 #define SEATS_MORE 1
+/* While no more than these are worked on, the kernel shares the cores well enough, and seats would
+ * only cost their waking. */
+#define UNSEATED_PER_CORE 8
 #define SEAT_WAIT 1 /* seconds */
 #define LINE_EVERY apr_time_from_sec(60)
 
@@ -94,6 +97,11 @@ static long fitting(void)
 int scep_seats_count(void)
 {
     return (int)within(cores() + SEATS_MORE, 1, SCEP_SEATS_MOST);
+}
+
+int scep_places_unseated(void)
+{
+    return (int)within(cores() * UNSEATED_PER_CORE, 0, SCEP_PLACES_MOST);
 }
 
 int scep_places_count(server_rec *s, scep_place_kind kind)
@@ -215,12 +223,22 @@ static int sit(scep_places *all, unsigned int seats)
                : -1;
 }
 
+/* Are more requests worked on than do well without seats? */
+static bool is_crowded(const scep_worker *w)
+{
+    int taken = 0;
+
+    for (int i = 0; i < w->calls && taken <= w->unseated; i++)
+        taken += !is_free(w->places, i);
+    return taken > w->unseated;
+}
+
 void scep_seat_take(request_rec *r)
 {
     scep_worker *w = scep_worker_find(r->server);
     held *h = held_by(r);
 
-    if (w && h && h->place >= 0 && h->seat < 0)
+    if (w && h && h->place >= 0 && h->seat < 0 && is_crowded(w))
         h->seat = sit(w->places, (unsigned int)w->seats);
 }
 

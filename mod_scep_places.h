@@ -8,7 +8,7 @@
  * A seat is held while there is work for the processor, and not while scep-ca is waited for. There
  * are about as many as cores; those without one sleep. A hundred threads that compute at one time
  * would each have a hundredth of the machine, and so would those that accept connections and turn
- * away: nobody would be answered soon.
+ * away: nobody would be answered soon. While few places are taken no seat is needed.
  */
 #ifndef MOD_SCEP_PLACES_H
 #define MOD_SCEP_PLACES_H
@@ -48,6 +48,9 @@ int scep_places_count(server_rec *s, scep_place_kind kind);
 /** Seats there are. */
 int scep_seats_count(void);
 
+/** How many places may be taken before their holders need seats. */
+int scep_places_unseated(void);
+
 /** A look before work is spent on finding out: scep_place_take() decides. */
 bool scep_places_are_full(request_rec *r);
 
@@ -61,9 +64,9 @@ bool scep_place_take(bool *mine, request_rec *r, scep_place_kind kind);
 /** Give place and seat back; where the request has none nothing happens. */
 void scep_place_give(request_rec *r);
 
-/** Wait for a seat, where the request has a place: for a second at most, since it is a courtesy to
- *  others and one of them may have been stopped. A second of the wall clock, as these mutexes know
- *  no other. */
+/** Wait for a seat, where the request has a place and many are taken: for a second at most, since
+ * it is a courtesy to others and one of them may have been stopped. A second of the wall clock, as
+ * these mutexes know no other. */
 void scep_seat_take(request_rec *r);
 /** Nothing happens where the request has none. @return false: so it was */
 bool scep_seat_give(request_rec *r);

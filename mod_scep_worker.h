@@ -13,9 +13,9 @@ typedef struct scep_worker {
     scep_ca_client *client;
     scep_places *places;
     int operations, calls; /* how many of the places each kind has */
-    int seats;
+    int seats, unseated;
     atomic_int waiting;       /* threads of this process that wait for scep-ca, */
-    int waiting_most;         /* and how many may */
+    int waiting_most;         /* and how many may as long as it takes */
     scep_limit *failed;       /* requests, by endpoint and address */
     scep_told *told;          /* what scep-ca said last of its state; has a lock of its own */
     apr_hash_t *entries;      /* name in lower case -> what is known; fixed after child_init */
@@ -31,8 +31,7 @@ typedef struct scep_call {
     bool placed, seated; /* it got a place for the call; it gave its seat away */
 } scep_call;
 
-/** Before a call that is no PKIOperation's verdict. @return NULL, or UNAVAILABLE: no place, or too
- *  many threads of this process wait already */
+/** Before a call that is no PKIOperation's verdict. @return NULL, or UNAVAILABLE: no place */
 SCEP_MUST const scep_err *scep_call_enter(scep_call *call, request_rec *r);
 void scep_call_leave(const scep_call *call, request_rec *r);
 

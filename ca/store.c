@@ -186,10 +186,10 @@ const scep_err *store_transaction_get(store_tx *tx, const store_transaction *key
 
     *found = NULL;
     if (key->csr_hash)
-        SCEP_TRY(store_look(
-            tx, STORE_TRANSACTION_GET,
-            STORE_ARGS(key->endpoint, row_id(tx, key), key->key_hash, key->csr_hash, now), 8,
-            &cells));
+        SCEP_TRY(store_look(tx, STORE_TRANSACTION_GET,
+                            STORE_ARGS(key->endpoint, row_id(tx, key), key->transaction,
+                                       key->key_hash, key->csr_hash, now),
+                            8, &cells));
     else
         SCEP_TRY(
             store_look(tx, STORE_TRANSACTION_NEWEST,
@@ -214,11 +214,12 @@ const scep_err *store_transaction_decide(store_tx *tx, const store_transaction *
 {
     int rows = 0;
 
-    SCEP_TRY(store_change(tx, STORE_TRANSACTION_DECIDE,
-                          STORE_ARGS(t->state, store_text(t->authority), store_text(t->serial),
-                                     &t->ends, &t->bound, t->endpoint, row_id(tx, t), t->key_hash,
-                                     t->csr_hash, store_text(t->request)),
-                          &rows));
+    SCEP_TRY(
+        store_change(tx, STORE_TRANSACTION_DECIDE,
+                     STORE_ARGS(t->state, store_text(t->authority), store_text(t->serial), &t->ends,
+                                &t->bound, &t->bound, t->endpoint, row_id(tx, t), t->transaction,
+                                t->key_hash, t->csr_hash, store_text(t->request)),
+                     &rows));
     *done = rows == 1;
     return NULL;
 }

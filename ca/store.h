@@ -171,20 +171,23 @@ SCEP_MUST const scep_err *store_binding_get(store_tx *tx, const store_transactio
                                             const char **bound);
 
 /**
- * @param t one that ended by t->created is replaced: the request is new then
+ * @param t one that ended by t->created is replaced: the request is new then; it stays bound as
+ *        long as it was, at least
  * @param done false: (endpoint, transaction, key_hash, csr_hash) is there already; nothing changed
  */
 SCEP_MUST const scep_err *store_transaction_put(store_tx *tx, const store_transaction *t,
                                                 bool *done);
 /**
  * @param key endpoint, transaction, key_hash, and created: now. csr_hash NULL: whatever the CSR,
- *        the newest of those still bound (a CertPoll names none, and asks for what was answered)
+ *        the newest of those that have not ended, or were issued and are bound still (a CertPoll
+ *        names none, and asks for what was answered)
  * @param found NULL: no such transaction, or it has ended
  */
 SCEP_MUST const scep_err *store_transaction_get(store_tx *tx, const store_transaction *key,
                                                 const store_transaction **found);
 /** What waited is decided: the "pending" row of @a t's identity and request gets t's state,
- *  authority, serial, ends, bound. @param done whether exactly one row changed */
+ *  authority, serial, ends, and its bound where that is later.
+ *  @param done whether exactly one row changed */
 SCEP_MUST const scep_err *store_transaction_decide(store_tx *tx, const store_transaction *t,
                                                    bool *done);
 /** Remove at most @a most transactions that bound nobody any more before @a before. */

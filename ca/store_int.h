@@ -91,37 +91,43 @@
 /*
  * What holds a transactionID for a key is the transaction itself. One that holds nothing has a
  * STORE_PROVEN in front of its transaction_id, so that however many there are of these, they are
- * not read by who asks for the key. A node of version 1 that still runs during an upgrade writes no
- * "bound": then "ends" holds.
+ * not read by who asks for the key. What version 3 recorded of a renewal may lack it
+ * (store_schema.c), so both are looked up; a renewal's csr_hash is no other request's, and of the
+ * two rows that an identity may have one has ended. A row that is written again holds as long as it
+ * did, at least: what it says now may wait for a week only, or have been denied. No "bound" is what
+ * a node of version 1 writes that was not stopped: then "ends" holds.
  */
 #define STORE_PROVEN "~" /* in no base64 */
-#define STORE_TRANSACTION_SQL(X)                                                                   \
-    X(BINDING_GET, "SELECT key_hash FROM scep_transaction WHERE endpoint = %s"                     \
-                   " AND transaction_id = %s AND (bound > %lld OR ends > %lld) LIMIT 1")           \
-    X(TRANSACTION_PUT, "INSERT INTO scep_transaction (endpoint, transaction_id, "                  \
-                       "key_hash, " STORE_TRANSACTION_COLUMNS ")"                                  \
-                       " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %lld, %lld, %lld)"                \
-                       " ON CONFLICT (endpoint, transaction_id, key_hash, csr_hash)"               \
-                       " DO UPDATE SET state = excluded.state, authority = excluded.authority,"    \
-                       " serial = excluded.serial, request_id = excluded.request_id,"              \
-                       " created = excluded.created, ends = excluded.ends, bound = excluded.bound" \
-                       " WHERE scep_transaction.ends <= excluded.created")                         \
-    X(TRANSACTION_GET,                                                                             \
-      "SELECT " STORE_TRANSACTION_COLUMNS " FROM scep_transaction"                                 \
-      " WHERE endpoint = %s AND transaction_id = %s AND key_hash = %s AND csr_hash = %s"           \
-      " AND ends > %lld")                                                                          \
-    X(TRANSACTION_NEWEST, "SELECT " STORE_TRANSACTION_COLUMNS " FROM scep_transaction"             \
-                          " WHERE endpoint = %s AND transaction_id IN (%s, %s)"                    \
-                          " AND key_hash = %s AND (bound > %lld OR ends > %lld)"                   \
-                          " ORDER BY created DESC, state DESC, csr_hash LIMIT 1")                  \
-    X(TRANSACTION_DECIDE,                                                                          \
-      "UPDATE scep_transaction SET state = %s, authority = %s, serial = %s,"                       \
-      " ends = %lld, bound = %lld WHERE endpoint = %s AND transaction_id = %s"                     \
-      " AND key_hash = %s AND csr_hash = %s AND request_id = %s AND state = 'pending'")            \
-    X(TRANSACTION_SWEEP,                                                                           \
-      "DELETE FROM scep_transaction"                                                               \
-      " WHERE (endpoint, transaction_id, key_hash, csr_hash) IN"                                   \
-      " (SELECT endpoint, transaction_id, key_hash, csr_hash FROM scep_transaction"                \
+#define STORE_TRANSACTION_SQL(X)                                                                \
+    X(BINDING_GET, "SELECT key_hash FROM scep_transaction WHERE endpoint = %s"                  \
+                   " AND transaction_id = %s AND (bound > %lld OR ends > %lld) LIMIT 1")        \
+    X(TRANSACTION_PUT, "INSERT INTO scep_transaction (endpoint, transaction_id, "               \
+                       "key_hash, " STORE_TRANSACTION_COLUMNS ")"                               \
+                       " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %lld, %lld, %lld)"             \
+                       " ON CONFLICT (endpoint, transaction_id, key_hash, csr_hash)"            \
+                       " DO UPDATE SET state = excluded.state, authority = excluded.authority," \
+                       " serial = excluded.serial, request_id = excluded.request_id,"           \
+                       " created = excluded.created, ends = excluded.ends,"                     \
+                       " bound = CASE WHEN scep_transaction.bound > excluded.bound"             \
+                       " THEN scep_transaction.bound ELSE excluded.bound END"                   \
+                       " WHERE scep_transaction.ends <= excluded.created")                      \
+    X(TRANSACTION_GET, "SELECT " STORE_TRANSACTION_COLUMNS " FROM scep_transaction"             \
+                       " WHERE endpoint = %s AND transaction_id IN (%s, %s) AND key_hash = %s"  \
+                       " AND csr_hash = %s AND ends > %lld")                                    \
+    X(TRANSACTION_NEWEST, "SELECT " STORE_TRANSACTION_COLUMNS " FROM scep_transaction"          \
+                          " WHERE endpoint = %s AND transaction_id IN (%s, %s)"                 \
+                          " AND key_hash = %s"                                                  \
+                          " AND (ends > %lld OR (bound > %lld AND state = 'issued'))"           \
+                          " ORDER BY created DESC, state DESC, csr_hash LIMIT 1")               \
+    X(TRANSACTION_DECIDE,                                                                       \
+      "UPDATE scep_transaction SET state = %s, authority = %s, serial = %s,"                    \
+      " ends = %lld, bound = CASE WHEN bound > %lld THEN bound ELSE %lld END"                   \
+      " WHERE endpoint = %s AND transaction_id IN (%s, %s)"                                     \
+      " AND key_hash = %s AND csr_hash = %s AND request_id = %s AND state = 'pending'")         \
+    X(TRANSACTION_SWEEP,                                                                        \
+      "DELETE FROM scep_transaction"                                                            \
+      " WHERE (endpoint, transaction_id, key_hash, csr_hash) IN"                                \
+      " (SELECT endpoint, transaction_id, key_hash, csr_hash FROM scep_transaction"             \
       " WHERE bound < %lld AND ends < %lld ORDER BY bound LIMIT %lld)")
 
 /* Of a serial number: looked up at one authority after the other, as an index by serial numbers

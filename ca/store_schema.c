@@ -78,8 +78,8 @@ static const char *const schema[] = {
 /*
  * From version 1, before the list above makes what is new. What was recorded then was issued, and
  * "ends" was the end of its certificate: now half of its life (R-118), for which the time of
- * issuance has to stand for notBefore. Defaults are for a node of version 1 that goes on writing
- * for a moment.
+ * issuance has to stand for notBefore. Defaults are for a node of version 1 that was not
+ * stopped.
  */
 static const char *const from_1[] = {
     "ALTER TABLE scep_challenge ADD COLUMN bound_subject TEXT NOT NULL DEFAULT ''",
@@ -102,15 +102,26 @@ static const char *const from_2[] = {
 
 /*
  * From version 3, and from older ones after what stands above. Bindings had a table of their own: a
- * transaction without one was proven by a certificate. The table stays, without its rows, for a
- * node of an older version that goes on for a moment and asks and fills it.
+ * transaction of a key without one was proven by a certificate. Of a key that has one it may have
+ * been proven too: nothing in its row tells, so it is left as it is, and looked up there
+ * (store_int.h). A row may have ended before its binding did.
+ *
+ * The table stays, without its rows, so that a node of an older version that was not stopped meets
+ * no errors. Right it is not: it sees no binding of before, so that another key may take a
+ * transactionID; it finds no renewal that has its STORE_PROVEN; and its own renewals hold their
+ * transactionID. Hence docs/operations.md has such nodes stopped first.
  */
+#define OF_ITS_BINDING                                                   \
+    " FROM scep_binding"                                                 \
+    " WHERE scep_binding.endpoint = scep_transaction.endpoint"           \
+    " AND scep_binding.transaction_id = scep_transaction.transaction_id" \
+    " AND scep_binding.key_hash = scep_transaction.key_hash"
 static const char *const from_3[] = {
     "UPDATE scep_transaction SET transaction_id = '" STORE_PROVEN "' || transaction_id"
-    " WHERE NOT EXISTS (SELECT key_hash FROM scep_binding"
-    " WHERE scep_binding.endpoint = scep_transaction.endpoint"
-    " AND scep_binding.transaction_id = scep_transaction.transaction_id"
-    " AND scep_binding.key_hash = scep_transaction.key_hash)",
+    " WHERE NOT EXISTS (SELECT scep_binding.ends" OF_ITS_BINDING ")",
+    "UPDATE scep_transaction SET bound = (SELECT scep_binding.ends" OF_ITS_BINDING ")"
+    " WHERE EXISTS (SELECT scep_binding.ends" OF_ITS_BINDING
+    " AND scep_binding.ends > scep_transaction.bound)",
     "DELETE FROM scep_binding",
     "DROP INDEX IF EXISTS scep_binding_ends",
     "DROP INDEX IF EXISTS scep_certificate_serial",

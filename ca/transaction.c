@@ -66,7 +66,8 @@ static const scep_err *check_key(store_tx *tx, const transaction *t, const char 
     return NULL;
 }
 
-static const scep_err *read_issued(store_tx *tx, const store_transaction *row,
+/* A transaction may be bound for longer than its last certificate is valid. */
+static const scep_err *read_issued(store_tx *tx, const store_transaction *row, apr_int64_t now,
                                    transaction_answer *answer)
 {
     const store_certificate *certificate;
@@ -76,6 +77,8 @@ static const scep_err *read_issued(store_tx *tx, const store_transaction *row,
         return scep_fail(store_tx_pool(tx), INTERNAL,
                          "certificate %s of a recorded transaction is not in the inventory",
                          row->serial);
+    if (certificate->not_after <= now)
+        return NULL;
     answer->state = certificate->revoked ? TRANSACTION_REVOKED : TRANSACTION_ISSUED;
     if (certificate->revoked)
         return NULL;
@@ -95,7 +98,7 @@ static const scep_err *read_answer(store_tx *tx, const store_transaction *key,
     answer->request = row->request;
     answer->created = row->created;
     if (strcmp(row->state, "issued") == 0)
-        return read_issued(tx, row, answer);
+        return read_issued(tx, row, key->created, answer);
     answer->state = strcmp(row->state, "denied") == 0 ? TRANSACTION_DENIED : TRANSACTION_PENDING;
     return NULL;
 }

@@ -239,9 +239,9 @@ const scep_err *scep_ca_client_identities(scep_wire_identities *out, scep_ca_cli
 }
 
 const scep_err *scep_ca_client_verdict(scep_wire_verdict *out, scep_ca_client *client,
-                                       scep_bytes frame, apr_pool_t *p)
+                                       scep_bytes frame, apr_interval_time_t most, apr_pool_t *p)
 {
-    call c = { frame, SCEP_VERB_VERDICT, true, { NULL, 0 }, 0 };
+    call c = { frame, SCEP_VERB_VERDICT, true, { NULL, 0 }, most };
 
     SCEP_TRY(make_call(client, &c, p));
     SCEP_TRY(refusal(&c, p));

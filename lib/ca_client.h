@@ -31,10 +31,11 @@ SCEP_API SCEP_MUST const scep_err *scep_ca_client_make(scep_ca_client **out, con
 SCEP_API SCEP_MUST const scep_err *scep_ca_client_identities(scep_wire_identities *out,
                                                              scep_ca_client *client,
                                                              const char *endpoint, apr_pool_t *p);
-/** @param frame of ENROL, RENEW, POLL or FIND */
+/** @param frame of ENROL, RENEW, POLL or FIND
+ *  @param most its longest time; 0: the client's timeout */
 SCEP_API SCEP_MUST const scep_err *scep_ca_client_verdict(scep_wire_verdict *out,
                                                           scep_ca_client *client, scep_bytes frame,
-                                                          apr_pool_t *p);
+                                                          apr_interval_time_t most, apr_pool_t *p);
 SCEP_API SCEP_MUST const scep_err *scep_ca_client_mint(scep_wire_minted *out,
                                                        scep_ca_client *client,
                                                        const scep_wire_mint *request,

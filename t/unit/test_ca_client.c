@@ -190,7 +190,7 @@ static scep_ca_client *client_with(int timeout_ms)
 static const scep_err *ask(scep_ca_client *client, scep_bytes frame)
 {
     scep_wire_verdict verdict = { 0 };
-    const scep_err *err = scep_ca_client_verdict(&verdict, client, frame, p);
+    const scep_err *err = scep_ca_client_verdict(&verdict, client, frame, 0, p);
 
     ck_assert(err || verdict.status == SCEP_STATUS_PENDING);
     return err;
@@ -316,6 +316,23 @@ START_TEST(a_question_for_the_state_has_a_time_of_its_own)
 }
 END_TEST
 
+/* The last thread of a process does not either. */
+START_TEST(a_verdict_may_have_a_time_of_its_own)
+{
+    static const act script[] = { SILENCE };
+    scep_wire_enrol request = { .endpoint = "e" };
+    scep_wire_verdict verdict;
+    apr_time_t begin = apr_time_now();
+
+    start(script, 1);
+    assert_code(SCEP_UNAVAILABLE,
+                scep_ca_client_verdict(&verdict, client_with(600000),
+                                       scep_wire_put_enrol(SCEP_VERB_ENROL, &request, p), 200000,
+                                       p));
+    ck_assert(apr_time_now() - begin < apr_time_from_sec(30));
+}
+END_TEST
+
 START_TEST(a_connection_is_kept_for_the_next_call)
 {
     static const act script[] = { ANSWER };
@@ -427,7 +444,7 @@ static void *many(void *client)
         scep_wire_verdict verdict;
 
         failed += scep_ca_client_verdict(&verdict, client,
-                                         scep_wire_put_enrol(SCEP_VERB_ENROL, &request, own),
+                                         scep_wire_put_enrol(SCEP_VERB_ENROL, &request, own), 0,
                                          own) != NULL;
         apr_pool_clear(own);
     }
@@ -461,6 +478,7 @@ static void add_tests(TCase *cases)
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_add_loop_test(cases, calls_are_repeated_once_or_never, 0, ROWS(scripts));
     tcase_add_test(cases, a_question_for_the_state_has_a_time_of_its_own);
+    tcase_add_test(cases, a_verdict_may_have_a_time_of_its_own);
     tcase_add_test(cases, a_connection_is_kept_for_the_next_call);
     tcase_add_test(cases, a_connection_that_the_other_side_closed_is_replaced_and_no_repetition);
     tcase_add_test(cases, an_answer_nobody_asked_for_is_not_taken_for_the_next);
