@@ -96,6 +96,7 @@ transaction_answer room_poll_within(long minutes, const char *endpoint, const ch
 
 /* Suites of files that test_store.c or test_challenge.c runs too. */
 Suite *store_words_suite(void);
+Suite *store_transactions_suite(void);
 Suite *store_faults_suite(void);
 Suite *store_schema_suite(void);
 Suite *store_queue_suite(void);

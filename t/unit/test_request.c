@@ -1,133 +1,21 @@
 /* The queue of requests that wait for an administrator. */
-#include "request.h"
+#include "request_room.h"
+
 #include "certs.h"
 #include "clock.h"
 #include "inventory.h"
-#include "store_room.h"
 
 #include <apr_strings.h>
 #include <apr_thread_proc.h>
 #include <string.h>
 
-#define WEEK (7 * ROOM_DAY)
-
-static const request_limits limits = { .most = 100, .days = 7 };
-
-static void at(apr_int64_t seconds)
-{
-    scep_clock_set(ROOM_START + apr_time_from_sec(seconds));
-}
-
-/* ---- putting into the queue ---- */
-
-typedef struct pend_job {
-    transaction *t;
-    const char *peer;
-    const X509 *old;
-    const request_limits *limits;
-    const char *id;
-    bool done;
-} pend_job;
-
-static const scep_err *pend_in_store(store_tx *tx, void *baton)
-{
-    pend_job *j = baton;
-    const scep_csr csr = { .der = scep_bytes_of("csr") };
-    const request_facts facts = { .authority = "ca",
-                                  .template_name = "template",
-                                  .peer = j->peer,
-                                  .subject = "CN=device",
-                                  .transaction_id = scep_bytes_of("id\n"),
-                                  .message_type = 19,
-                                  .csr = &csr,
-                                  .old = j->old };
-
-    return request_pend(tx, j->t, &facts, j->limits, &j->id, &j->done);
-}
-
-static const scep_err *pend_from(transaction *t, const char *peer, const request_limits *within,
-                                 const char **id)
-{
-    pend_job j = { .t = t, .peer = peer, .limits = within };
-    const scep_err *err = store_run(room_store, pend_in_store, &j, room_pool);
-
-    ck_assert(err || j.done == (j.id != NULL));
-    *id = err ? NULL : j.id;
-    return err;
-}
-
-static const char *pend(const char *transaction_id, char key, char csr)
+static void refuses_another_key(const char *transaction_id)
 {
     const char *id;
 
-    room_expect(pend_from(room_request("e", transaction_id, key, csr), "192.0.2.1", &limits, &id),
-                SCEP_OK);
-    ck_assert_ptr_nonnull(id);
-    return id;
-}
-
-static transaction_answer found(const char *transaction_id, char key, char csr)
-{
-    transaction_answer answer;
-
-    room_expect(room_find(room_request("e", transaction_id, key, csr), &answer), SCEP_OK);
-    return answer;
-}
-
-/* ---- deciding ---- */
-
-typedef struct decide_job {
-    store *store;
-    apr_pool_t *pool;
-    const char *id;
-    X509 *cert;                 /* NULL: deny */
-    const store_request *known; /* NULL: to be looked up */
-    const scep_err *err;
-} decide_job;
-
-static const scep_err *look_up(store_tx *tx, void *baton)
-{
-    decide_job *j = baton;
-
-    return request_waiting(tx, j->id, &j->known);
-}
-
-static const scep_err *decide_in_store(store_tx *tx, void *baton)
-{
-    decide_job *j = baton;
-    apr_pool_t *p = store_tx_pool(tx);
-    transaction *t;
-
-    if (!j->cert)
-        return request_denied(tx, j->known, "not known here", "root");
-    SCEP_TRY(request_transaction(&t, j->known, p));
-    transaction_set_issued(t, room_issued(j->cert), j->known->authority);
-    SCEP_TRY(request_issued(tx, j->known, t, "root"));
-    return inventory_record(tx, room_issued(j->cert), t, j->known->authority,
-                            j->known->template_name);
-}
-
-static const scep_err *decide(const char *id, X509 *cert)
-{
-    decide_job j = { .id = id, .cert = cert };
-
-    SCEP_TRY(store_run(room_store, look_up, &j, room_pool));
-    return store_run(room_store, decide_in_store, &j, room_pool);
-}
-
-static const scep_err *get_in_store(store_tx *tx, void *baton)
-{
-    decide_job *j = baton;
-
-    return store_request_get(tx, j->id, &j->known);
-}
-
-static const store_request *row_of(const char *id)
-{
-    decide_job j = { .id = id };
-
-    room_expect(store_run(room_store, get_in_store, &j, room_pool), SCEP_OK);
-    return j.known;
+    room_expect(pend_from(room_request("e", transaction_id, 'x', 'c'), "192.0.2.1",
+                          &request_room_limits, &id),
+                SCEP_REFUSED);
 }
 
 START_TEST(R_117_a_request_that_waits_is_found_again_and_waits_once)
@@ -150,8 +38,9 @@ START_TEST(R_117_a_request_that_waits_is_found_again_and_waits_once)
 
     ck_assert_int_eq(found("id", 'k', 'c').state, TRANSACTION_PENDING);
     ck_assert_str_eq(found("id", 'k', 'c').request, id);
-    room_expect(pend_from(room_request("e", "id", 'k', 'c'), "192.0.2.1", &limits, &second),
-                SCEP_OK);
+    room_expect(
+        pend_from(room_request("e", "id", 'k', 'c'), "192.0.2.1", &request_room_limits, &second),
+        SCEP_OK);
     ck_assert_ptr_null(second);
     ck_assert_str_eq(found("id", 'k', 'c').request, id);
 }
@@ -169,11 +58,8 @@ END_TEST
 
 START_TEST(R_119_the_transaction_id_of_one_that_waits_belongs_to_its_key)
 {
-    const char *id;
-
     pend("id", 'k', 'c');
-    room_expect(pend_from(room_request("e", "id", 'x', 'c'), "192.0.2.1", &limits, &id),
-                SCEP_REFUSED);
+    refuses_another_key("id");
 }
 END_TEST
 
@@ -182,7 +68,7 @@ START_TEST(a_proven_renewal_waits_and_is_decided_beside_another_keys_transaction
     pend_job renewal = { .t = room_request("e", "id", 'x', 'c'),
                          .peer = "192.0.2.1",
                          .old = room_certificate(2),
-                         .limits = &limits };
+                         .limits = &request_room_limits };
     const char *first = pend("id", 'k', 'c');
 
     renewal.t->row.proven = true;
@@ -199,9 +85,10 @@ END_TEST
 START_TEST(S_08_S_22_S_23_a_renewal_that_waits_keeps_its_old_certificate)
 {
     X509 *old = room_certificate(1);
-    pend_job j = {
-        .t = room_request("e", "id", 'x', 'c'), .peer = "192.0.2.1", .old = old, .limits = &limits
-    };
+    pend_job j = { .t = room_request("e", "id", 'x', 'c'),
+                   .peer = "192.0.2.1",
+                   .old = old,
+                   .limits = &request_room_limits };
     transaction_answer answer;
     transaction *again;
     scep_bytes der;
@@ -266,8 +153,7 @@ START_TEST(R_118_what_was_approved_has_the_times_of_its_certificate)
     ck_assert_int_eq(found("id", 'k', 'c').state, TRANSACTION_NEW);
     at(3599);
     ck_assert_int_eq(room_poll("e", "id", 'k').state, TRANSACTION_ISSUED);
-    room_expect(pend_from(room_request("e", "id", 'x', 'c'), "192.0.2.1", &limits, &id),
-                SCEP_REFUSED);
+    refuses_another_key("id");
     at(3600);
     ck_assert_int_eq(room_poll("e", "id", 'k').state, TRANSACTION_NEW);
     pend("id", 'x', 'c');
@@ -302,7 +188,7 @@ static void issue_long(const char *transaction_id)
 
 START_TEST(R_118_S_22_what_waits_again_does_not_shorten_what_its_key_holds)
 {
-    const char *denied, *id;
+    const char *denied;
 
     issue_long("waits");
     issue_long("denied");
@@ -314,8 +200,7 @@ START_TEST(R_118_S_22_what_waits_again_does_not_shorten_what_its_key_holds)
     for (int i = 0; i < 2; i++) {
         const char *name = i ? "denied" : "waits";
 
-        room_expect(pend_from(room_request("e", name, 'x', 'c'), "192.0.2.1", &limits, &id),
-                    SCEP_REFUSED);
+        refuses_another_key(name);
         ck_assert_int_eq(room_poll("e", name, 'k').state, TRANSACTION_NEW); /* */
         ck_assert_int_eq(found(name, 'k', 'c').state, TRANSACTION_NEW);
     }

@@ -344,9 +344,10 @@ static Suite *store_suite(void)
 
 int main(void)
 {
-    Suite *(*const make[])(void) = { store_suite,        store_words_suite,
-                                     store_queue_suite,  store_certificates_suite,
-                                     store_schema_suite, store_faults_suite };
+    Suite *(*const make[])(
+        void) = { store_suite,       store_words_suite,        store_transactions_suite,
+                  store_queue_suite, store_certificates_suite, store_schema_suite,
+                  store_faults_suite };
 
-    return room_main(make, 6);
+    return room_main(make, 7);
 }
