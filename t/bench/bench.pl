@@ -286,7 +286,6 @@ sub print_targets {
     target('CPU with ' . thousands($_->{store}) . ' certificates to the empty store', $_->{to_empty}, 1, 1.1)
         for grep { defined $_->{to_empty} } @{ $result{runs} };
     for my $row (grep { defined $_->{to_capacity} } @{ $result{runs} }) {
-        target("good answers to capacity, $row->{operation}", $row->{to_capacity}, 0, 0.8);
         target("p99 in seconds, after two of them, $row->{operation}", $row->{steady_p99_ms} / 1000, 1, 1);
         target("without an answer, $row->{operation}", $row->{wrong} + $row->{missed}, 1, 0);
     }
