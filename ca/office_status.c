@@ -122,7 +122,8 @@ const scep_err *office_status(scep_wire_state *out, office *o, apr_pool_t *p)
     for (int i = 0; i < o->endpoints->nelts; i++)
         tell_endpoint(apr_array_push(out->endpoints),
                       APR_ARRAY_IDX(o->endpoints, i, office_endpoint *));
-    err = o->store ? store_read(o->store, ask_store, out, p)
+    /* as one that writes: where nothing can be recorded nothing is issued, though it can be read */
+    err = o->store ? store_run(o->store, ask_store, out, p)
                    : scep_fail(p, UNAVAILABLE, "the database is not open");
     out->store = err ? 0 : 1;
     if (err)
