@@ -22,9 +22,11 @@
  *                                        no CRL for this authority
  *   crl_days        = 7                  until its nextUpdate; left out: 7
  *   next            = NAME               authority that takes over: GetNextCACert; left out: none
- *   configuration   = HOST\\NAME        as NDES's registry names this CA (CAInfo\Configuration),
- * for SCEPConfiguration; a backslash is written twice here crl_url, issuer_url, ocsp_url instead of
- * those of its templates, which another authority may use too; left out: the templates' own
+ *   configuration   = HOST\\NAME        as NDES's registry names this CA
+ *                                        (CAInfo\Configuration), for SCEPConfiguration; a
+ *                                        backslash is written twice here
+ *   crl_url, issuer_url, ocsp_url        instead of those of its templates, which another authority
+ *                                        may use too; left out: the templates' own
  *
  *   [template IPSECIntermediateOffline]
  *   days, key_usage                      demanded
@@ -40,9 +42,11 @@
  *   members = bob, CORP\\carol              as httpd knows them, letter case included
  *
  *   [policy_module ENDPOINT]             of an endpoint with SCEPPolicyModule https://…; left out:
- * none secret      = file:module.secret     signs what is sent (X-SCEP-Signature); left out:
- * unsigned client_cert = module.pem             client_key = file:module.key ca_file     =
- * module-ca.pem          trusted to certify the module; left out: what the system does
+ *                                        none
+ *   secret      = file:module.secret     signs what is sent (X-SCEP-Signature); left out: unsigned
+ *   client_cert = module.pem             client_key = file:module.key
+ *   ca_file     = module-ca.pem          trusted to certify the module; left out: what the system
+ *                                        does
  *
  * Relative paths start at ca.conf's folder. OpenSSL's syntax eats backslashes and '$' and lets a
  * repeated key win silently; so an unknown or repeated key or section, a single backslash and a
@@ -68,8 +72,8 @@ typedef struct conf_template {
     const char *crl_url, *issuer_url, *ocsp_url; /* NULL: extension left out */
     /* who waits for scepctl approve: "no", "enrol": requests with a challenge, "always": all */
     const char *approval;
-    apr_array_header_t
-        *enroll; /* of const char *: users, members of groups among them; NULL: all */
+    /* of const char *: users, members of groups among them; NULL: all */
+    apr_array_header_t *enroll;
 } conf_template;
 
 typedef struct conf_authority {

@@ -191,20 +191,18 @@ static bool key_id(unsigned char id[SHA1_SIZE], scep_bytes spki, const EVP_MD *s
            EVP_Digest(key.data + 1, key.len - 1, id, NULL, sha1, NULL) == 1;
 }
 
-/* RFC 5280 4.2.1.1: by what the CA calls its own key, else by what it would be called here. */
+/* RFC 5280 4.2.1.1 */
 const scep_err *issue_authority(scep_bytes *out, X509 *ca, apr_pool_t *p)
 {
-    const ASN1_OCTET_STRING *own = X509_get0_subject_key_id(ca);
-    unsigned char hash[SHA1_SIZE];
-    unsigned int len = sizeof(hash);
-    scep_bytes id = { hash, sizeof(hash) };
+    AUTHORITY_KEYID *id = issue_authority_id(ca);
+    unsigned char *der = NULL;
+    int len = id ? i2d_AUTHORITY_KEYID(id, &der) : -1;
 
-    if (own)
-        id = (scep_bytes){ ASN1_STRING_get0_data(own), (size_t)ASN1_STRING_length(own) };
-    else if (!X509_pubkey_digest(ca, EVP_sha1(), hash, &len))
+    AUTHORITY_KEYID_free(id);
+    if (len <= 0)
         return failed(p, "the CA's key identifier");
-    *out = extension(NID_authority_key_identifier, false,
-                     DER(p, DER_SEQUENCE, DER(p, DER_TAG | 0, id)), p);
+    *out = extension(NID_authority_key_identifier, false, (scep_bytes){ der, (size_t)len }, p);
+    OPENSSL_free(der);
     return NULL;
 }
 

@@ -39,13 +39,6 @@ void *scep_asn1_read(const ASN1_ITEM *item, scep_bytes ber, apr_pool_t *p)
     return at == ber.data + ber.len ? value : NULL;
 }
 
-void *scep_asn1_new(const ASN1_ITEM *item, apr_pool_t *p)
-{
-    ASN1_VALUE *value = ASN1_item_new(item);
-
-    return value ? own(item, value, p) : NULL;
-}
-
 const scep_err *scep_asn1_write(scep_bytes *out, const ASN1_ITEM *item, const void *value,
                                 apr_pool_t *p)
 {

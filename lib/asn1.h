@@ -13,9 +13,6 @@
 /** One element to its last byte. @return memory of OpenSSL, owned by @a p; NULL: it is none */
 void *scep_asn1_read(const ASN1_ITEM *item, scep_bytes ber, apr_pool_t *p);
 
-/** A new, empty structure of @a p. @return NULL: out of memory */
-void *scep_asn1_new(const ASN1_ITEM *item, apr_pool_t *p);
-
 /** DER of a structure. @return NULL, or INTERNAL */
 SCEP_MUST const scep_err *scep_asn1_write(scep_bytes *out, const ASN1_ITEM *item, const void *value,
                                           apr_pool_t *p);

@@ -116,16 +116,6 @@ const scep_err *scep_cert_read_key(scep_cert *cert, apr_pool_t *p)
     return NULL;
 }
 
-const scep_err *scep_cert_view(scep_cert **out, scep_bytes der, apr_pool_t *p)
-{
-    scep_cert *cert;
-
-    SCEP_TRY(scep_cert_look(&cert, der, p));
-    SCEP_TRY(scep_cert_read_key(cert, p));
-    *out = cert;
-    return NULL;
-}
-
 bool scep_cert_names_issuer(const scep_cert *cert, const X509_NAME *name)
 {
     scep_bytes other;

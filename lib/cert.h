@@ -20,13 +20,13 @@ typedef struct scep_cert {
 } scep_cert;
 
 /**
+ * All but the key: to choose among certificates takes none of their keys.
  * @param der one certificate to its last byte; not copied, must live as long as @a p
- * @return NULL; BAD_MESSAGE: no certificate; BAD_ALG: its key, as scep_spki_read()
+ * @return NULL; BAD_MESSAGE: no certificate
  */
-SCEP_API SCEP_MUST const scep_err *scep_cert_view(scep_cert **out, scep_bytes der, apr_pool_t *p);
-
-/** scep_cert_view() in two steps: to choose among certificates takes none of their keys. */
 SCEP_API SCEP_MUST const scep_err *scep_cert_look(scep_cert **out, scep_bytes der, apr_pool_t *p);
+
+/** Its key, too. @return NULL; BAD_ALG: as scep_spki_read() */
 SCEP_API SCEP_MUST const scep_err *scep_cert_read_key(scep_cert *cert, apr_pool_t *p);
 
 /** Does it name @a name as its issuer, in whatever encoding? */

@@ -200,3 +200,13 @@ scep_bytes fuzz_csr(const uint8_t *data, size_t size, apr_pool_t *p)
     memcpy(made + head_len + size, tail, tail_len);
     return (scep_bytes){ made, head_len + size + tail_len };
 }
+
+bool fuzz_is_name(scep_bytes der, const X509_NAME *theirs)
+{
+    const unsigned char *at = der.data;
+    X509_NAME *read = d2i_X509_NAME(NULL, &at, (long)der.len);
+    bool same = read && at == der.data + der.len && !X509_NAME_cmp(read, theirs);
+
+    X509_NAME_free(read);
+    return same;
+}

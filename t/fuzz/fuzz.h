@@ -46,4 +46,7 @@ scep_bytes fuzz_message(const uint8_t *data, size_t size, apr_pool_t *p);
 /** Likewise for a CSR: 'S' and a CertificationRequestInfo, which is signed with the P-256 key. */
 scep_bytes fuzz_csr(const uint8_t *data, size_t size, apr_pool_t *p);
 
+/** Is it, to its last byte, the name that OpenSSL read? */
+bool fuzz_is_name(scep_bytes der, const X509_NAME *theirs);
+
 #endif

@@ -162,6 +162,8 @@ scep_bytes fixture_indefinite(scep_bytes der, apr_pool_t *p);
 /** DER with @a what behind the last element of one that is constructed. @param path which of its
  *  elements, and of that one, n times; n 0: @a der itself */
 scep_bytes fixture_behind(scep_bytes der, const int *path, int n, scep_bytes what, apr_pool_t *p);
+/** Likewise with a NULL behind it. */
+scep_bytes fixture_null_behind(scep_bytes der, const int *path, int n, apr_pool_t *p);
 
 /** @a envelope with another part. @param originator with tag, to be put in; len 0: none.
  *  @param algorithm contentEncryptionAlgorithm with tag; len 0: left as it is */

@@ -129,3 +129,8 @@ scep_bytes fixture_behind(scep_bytes der, const int *path, int n, scep_bytes wha
         parts[count++] = what;
     return fixture_tlv(tag, fixture_join(parts, count, p), p);
 }
+
+scep_bytes fixture_null_behind(scep_bytes der, const int *path, int n, apr_pool_t *p)
+{
+    return fixture_behind(der, path, n, (scep_bytes){ (const unsigned char *)"\x05", 2 }, p);
+}

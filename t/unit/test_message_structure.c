@@ -5,11 +5,6 @@
 
 #include <openssl/err.h>
 
-static scep_bytes null_behind(scep_bytes der, const int *path, int n, apr_pool_t *pool)
-{
-    return fixture_behind(der, path, n, (scep_bytes){ (const unsigned char *)"\x05", 2 }, pool);
-}
-
 static const scep_accept default_accept = { .minimum_hash_bits = 160 };
 
 static fixture_sent *build(const char *name)
@@ -74,7 +69,7 @@ START_TEST(R_069_a_structure_with_an_element_more_is_not_answerable)
 {
     fixture_sent *sent = build(longer[_i].name);
     scep_message *m = (scep_message *)sent;
-    scep_bytes der = null_behind(sent->der, longer[_i].path, longer[_i].n, p);
+    scep_bytes der = fixture_null_behind(sent->der, longer[_i].path, longer[_i].n, p);
 
     assert_code(SCEP_UNDECODABLE, scep_message_open(&m, der, &default_accept, p));
     ck_assert_ptr_null(m);
@@ -100,8 +95,8 @@ static const struct {
 START_TEST(R_061_an_envelope_with_an_element_more_is_refused)
 {
     fixture_sent *sent = build(longer_envelopes[_i].name);
-    scep_message m = { .content = null_behind(sent->envelope, longer_envelopes[_i].path,
-                                              longer_envelopes[_i].n, p) };
+    scep_message m = { .content = fixture_null_behind(sent->envelope, longer_envelopes[_i].path,
+                                                      longer_envelopes[_i].n, p) };
 
     assert_code(SCEP_BAD_REQUEST, scep_proof_open(&m, &default_accept, p));
     m = (scep_message){ .content = sent->envelope };
