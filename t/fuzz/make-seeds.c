@@ -337,6 +337,7 @@ int main(int argc, char **argv)
     make_csr_seeds(p);
     make_key_seeds(p);
     make_text_seeds(p);
+    make_rpc_seeds(p);
     fuzz_end(p);
     return EXIT_SUCCESS;
 }

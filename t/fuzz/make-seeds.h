@@ -21,4 +21,7 @@ void make_key_seeds(apr_pool_t *p);
 /** Query strings, frames, texts of ca.conf and registry exports. */
 void make_text_seeds(apr_pool_t *p);
 
+/** What a certification authority of Active Directory can say. */
+void make_rpc_seeds(apr_pool_t *p);
+
 #endif

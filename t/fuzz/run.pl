@@ -20,6 +20,9 @@ my %room = (
     proof     => [qw(lib/proof*.c)],
     reference => [qw(lib/reference.c)],
     registry  => [qw(lib/registry*.c)],
+    ndr       => [qw(ca/ndr.c)],
+    dcerpc    => [qw(ca/dcerpc_pdu.c ca/dcerpc_map.c)],
+    icpr      => [qw(ca/icpr*.c)],
 );
 
 sub findings { my ($target) = @_; return grep { -f } glob("fuzz/findings/$target/*") }

@@ -14,9 +14,9 @@ my %lib = (
     3 => [qw(wire ca_client scep)],
 );
 my %ca = (
-    0 => [qw(conf log runner)],
-    1 => [qw(policy template issue)],
-    2 => [qw(store)],
+    0 => [qw(conf log runner deadline aside ndr)],
+    1 => [qw(policy template issue dcerpc)],
+    2 => [qw(store icpr)],
     3 => [qw(challenge transaction request inventory reservation renewal foreign identities seal single connector
         directory crl policy_module)],
     4 => [qw(office)],
@@ -83,6 +83,8 @@ for my $name (@files) {
                 if $dir && $what =~ /^(?:httpd|http_\w+|ap_\w+|util_\w+|mpm_\w+|scoreboard)\.h$/;
             push @wrong, "$name:$.: only ca/directory*.c may know <$what>"
                 if $what =~ /^ldap\w*\.h$/ && $name !~ m{^ca/directory};
+            push @wrong, "$name:$.: only ca/dcerpc_auth.c may know <$what>"
+                if $what =~ m{^(?:gssapi|krb5)} && $name ne 'ca/dcerpc_auth.c';
             push @wrong, "$name:$.: only ca/store*.c may know <$what>"
                 if $what =~ /^apr_dbd\.h$/ && $name !~ m{^ca/store\w*\.[ch]$};
         }
