@@ -1,0 +1,208 @@
+# A real Active Directory, Samba's, with a certification authority's RPC interface inside it (t/ad).
+# All of it, the test too, lives in namespaces of its own: network (ports 88, 135, 389 … are free, and
+# nothing can be reached from outside), mounts (its own /etc/hosts) and processes (nothing outlives it).
+package SCEPSamba;
+use strict;
+use warnings;
+use File::Temp ();
+use IO::Socket::INET;
+use SCEPRun qw(run spawn wait_for slow slurp spew have);
+use Test::More ();
+
+use constant { REALM => 'CORP.TEST', HOST => 'dc1.corp.test', CA_NAME => 'Zürich Test CA' };
+
+# Leaves the test out, or, in CI, ends it: nothing may be missing there.
+sub unable {
+    my ($why) = @_;
+    Test::More::BAIL_OUT("$why, and CI=true allows no test to be left out") if ($ENV{CI} // '') eq 'true';
+    Test::More::plan(skip_all => $why);
+    return;
+}
+
+# Goes on in namespaces of its own; called before anything else.
+sub enter {
+    unable("$_ is not installed") for grep { !have($_) } qw(unshare ip mount samba samba-tool gcc pkg-config openssl);
+    unable('root only: an Active Directory is started') if $> != 0;
+    unable('the development files of Samba are not installed')
+        if run(['pkg-config', '--exists', 'dcerpc', 'ndr', 'talloc', 'tevent'])->{status} != 0;
+    if (!$ENV{SCEP_IN_NAMESPACE}) {
+        my @unshare = (have('unshare'), qw(--net --mount --pid --fork --kill-child --mount-proc));
+        unable('namespaces cannot be made here') if run([@unshare, 'true'])->{status} != 0;
+        local $ENV{SCEP_IN_NAMESPACE} = 1;
+        exec @unshare, $^X, '-w', $0, @ARGV or die "unshare: $!\n";
+    }
+    delete $ENV{SCEP_IN_NAMESPACE};
+    return;
+}
+
+sub must {
+    my ($command, %o) = @_;
+    my $ran = run([have($command->[0]) // $command->[0], @$command[1 .. $#$command]], %o);
+    die "@$command: $ran->{output}\n" if $ran->{status} != 0;
+    return $ran->{output};
+}
+
+# A file of /etc that is another one here.
+sub replace {
+    my ($self, $path, $text) = @_;
+    (my $name = $path) =~ s{.*/}{};
+    spew("$self->{dir}/$name", $text, 0644);
+    must(['mount', '--bind', "$self->{dir}/$name", $path]);
+    return;
+}
+
+sub environment { my ($self) = @_; return (KRB5_CONFIG => "$self->{dir}/krb5.conf", KRB5CCNAME => "FILE:$self->{dir}/none") }
+sub dir      { return $_[0]{dir} }
+sub ca       { return "$_[0]{dir}/ca" }
+sub conf     { return "$_[0]{dir}/ad/etc/smb.conf" }
+sub database { return "$_[0]{dir}/ad/private/sam.ldb" }
+
+sub tool {
+    my ($self, @words) = @_;
+    return must(['samba-tool', @words, '-s', $self->conf], env => { $self->environment });
+}
+
+sub write_configuration {
+    my ($self) = @_;
+    my ($dir, $realm) = ($self->{dir}, REALM);
+    my $host = HOST;
+    $self->replace('/etc/hosts', "127.0.0.1 localhost $host dc1 corp.test ca1.corp.test other.corp.test\n");
+    $self->replace('/etc/resolv.conf', "nameserver 127.0.0.1\n");
+    spew("$dir/krb5.conf", <<"END", 0644);
+[libdefaults]
+default_realm = $realm
+dns_lookup_kdc = false
+dns_lookup_realm = false
+dns_canonicalize_hostname = false
+rdns = false
+[realms]
+$realm = {
+    kdc = 127.0.0.1
+}
+[domain_realm]
+.corp.test = $realm
+END
+    return;
+}
+
+# Samba's configuration as provisioned, with less of it started, and the interface of the CA.
+sub provision {
+    my ($self) = @_;
+    my $dir = "$self->{dir}/ad";
+    must(['samba-tool', 'domain', 'provision', '--realm=' . REALM, '--domain=CORP', '--server-role=dc',
+            '--dns-backend=NONE', "--adminpass=Pw-$self->{password}", '--host-name=dc1', '--host-ip=127.0.0.1',
+            "--targetdir=$dir", '--option=interfaces=lo', '--option=bind interfaces only=yes'],
+        env => { $self->environment }, timeout => slow(120));
+    mkdir "$dir/$_" or die "$dir/$_: $!\n" for qw(run ncalrpc logs);
+    mkdir "$dir/ntp", 0750 or die "$dir/ntp: $!\n";
+    my $conf = slurp($self->conf);
+    # of a key that is there twice, the last one counts
+    $conf =~ s/^\s*(?:server services|log file|pam \w.*|panic action) *=.*\n//mg;
+    $conf =~ s/^\[(?:homes|printers|print\$)\]\n(?:(?!\[).*\n)*//mg;
+    $conf =~ s/^\[global\]\n/<<"END"/me or die "no [global]: $conf\n";
+[global]
+\tserver services = rpc, ldap, cldap, kdc
+\tdcerpc endpoint servers = epmapper, samr, netlogon, lsarpc, drsuapi, icpr
+\tpid directory = $dir/run
+\tncalrpc dir = $dir/ncalrpc
+\tntp signd socket directory = $dir/ntp
+\tlog file = $dir/logs\/log.%m
+END
+    spew($self->conf, $conf);
+    return;
+}
+
+# The directory's TLS key, which Samba would take seconds to make.
+sub make_tls {
+    my ($self) = @_;
+    my $tls = "$self->{dir}/ad/private/tls";
+    my $host = HOST;
+    mkdir $tls, 0700 or die "$tls: $!\n" if !-d $tls;
+    must(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', "$tls/key.pem",
+            '-out', "$tls/cert.pem", '-subj', "/CN=$host", '-days', '365', '-addext', "subjectAltName=DNS:$host"]);
+    chmod 0600, "$tls/key.pem";
+    spew("$tls/ca.pem", slurp("$tls/cert.pem"), 0644);
+    return;
+}
+
+# What a client of ldaps has to trust.
+sub directory_ca { return "$_[0]{dir}/ad/private/tls/ca.pem" }
+
+sub make_ca {
+    my ($self) = @_;
+    my $ca = $self->ca;
+    for ($ca, "$ca/requests") { mkdir $_ or die "$_: $!\n" }
+    spew("$ca/name", CA_NAME);
+    must(['openssl', 'req', '-x509', '-utf8', '-newkey', 'rsa:2048', '-nodes', '-keyout', "$ca/ca.key", '-out', "$ca/ca.pem",
+            '-subj', '/DC=test/DC=corp/CN=' . CA_NAME, '-days', '3650', '-addext', 'keyUsage=critical,keyCertSign,cRLSign']);
+    return;
+}
+
+# An account and its keytab's path.
+sub account {
+    my ($self, $name) = @_;
+    $self->tool('user', 'create', $name, "Pw-$self->{password}", '-H', $self->database);
+    $self->tool('domain', 'exportkeytab', "$self->{dir}/$name.keytab", "--principal=$name\@" . REALM);
+    return "$self->{dir}/$name.keytab";
+}
+
+# Where the module is built that makes Samba a CA.
+sub build {
+    my ($self) = @_;
+    my @flags = split ' ', must(['pkg-config', '--cflags', '--libs', qw(dcerpc ndr talloc tevent)]);
+    must(['gcc', '-std=gnu11', '-O1', '-fPIC', '-shared', '-Wall', '-Werror', '-o', "$self->{dir}/icpr.so", "$ENV{srcdir}/t/ad/dcesrv_icpr.c",
+            @flags, qw(-ldcerpc-server-core -lsamba-util -lsamba-errors)]);
+    return;
+}
+
+sub answers { return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $_[0], Timeout => 2) }
+
+# A running domain controller. Options: accounts: names, each with a keytab keytab(NAME).
+sub up {
+    my ($class, %o) = @_;
+    my $self = bless { dir => File::Temp::tempdir('scep-ad-XXXXXX', TMPDIR => 1, CLEANUP => 1) }, $class;
+    chmod 0755, $self->{dir};
+    $self->{password} = join '', map { sprintf '%02x', int rand 256 } 1 .. 12;
+    must(['ip', 'link', 'set', 'lo', 'up']);
+    $self->write_configuration;
+    $self->build;
+    $self->provision;
+    $self->make_tls;
+    $self->make_ca;
+    $self->{keytab}{$_} = $self->account($_) for @{ $o{accounts} };
+    $self->start;
+    return $self;
+}
+
+sub keytab { return $_[0]{keytab}{ $_[1] } }
+
+sub start {
+    my ($self) = @_;
+    $self->{pid} = spawn([have('samba'), '-i', '--debug-stdout', '-s', $self->conf, '-M', 'single', '-d', '1'],
+        output => "$self->{dir}/samba.log",
+        env    => {
+            $self->environment,
+            LD_PRELOAD          => "$self->{dir}/icpr.so",
+            SCEP_TEST_CA        => "$ENV{srcdir}/t/ad/ca.pl",
+            SCEP_TEST_CA_FOLDER => $self->ca
+        });
+    wait_for(sub { answers(389) && answers(88) && answers(135) }, slow(60))
+        or die "Samba does not answer:\n" . slurp("$self->{dir}/samba.log") . "\n";
+    return;
+}
+
+sub stop { my ($self) = @_; return SCEPRun::end_child($self->{pid}) }
+
+# ---- the CA's memory
+
+sub last_request { my ($self) = @_; return -e $self->ca . '/last' ? slurp($self->ca . '/last') : 0 }
+
+# A file of request $id, or '' where there is none; with a third argument, it is written.
+sub request_file {
+    my ($self, $id, $name, $text) = @_;
+    my $path = $self->ca . "/requests/$id/$name";
+    return spew($path, $text) if defined $text;
+    return -e $path ? slurp($path) : '';
+}
+
+1;
