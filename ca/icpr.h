@@ -63,12 +63,15 @@ SCEP_MUST const scep_err *icpr_submit(icpr_answer *out, bool *asked, dcerpc *c,
 
 /**
  * Ask what became of request @a id, which changes nothing: of one that was pending, or, after a
- * crash, of one whose answer was lost. For the latter, walk on from the highest id that is known:
- * the key of each certificate tells whose it is; ICPR_NONE tells that there is no such request.
+ * crash, of one whose answer was lost. For the latter, walk on from the highest id that was known
+ * before it was sent: the key of each certificate tells whose it is; ICPR_NONE tells that there is
+ * no such request.
  *
- * The CA knows its requests by their numbers only, so an answer may be another client's; only
- * one whose certificate has the key of the request may be handed on. Of a request that is pending
- * or was denied nothing tells whose it is.
+ * The CA knows its requests by their numbers only, so an answer may be another client's: only one
+ * whose certificate has the key of the request may be handed on. Of a request that is pending or
+ * was denied nothing tells whose it is. A CA that keeps others' requests to itself answers
+ * UNAVAILABLE with E_ACCESSDENIED, which is no end of a walk; one that still works on it, with
+ * CERTSRV_E_BAD_REQUESTSTATUS or no such request.
  */
 SCEP_MUST const scep_err *icpr_retrieve(icpr_answer *out, dcerpc *c, const char *authority,
                                         uint32_t id, deadline d, apr_pool_t *p);
