@@ -29,14 +29,16 @@ LogLevel warn
 LogFormat "%h %l %u %t \"%r\" %>s %B \"%{Referer}i\" \"%{User-Agent}i\"" combined
 END
 
+# Options: host: more text within the virtual host; arrange: called with it before it starts.
 sub up {
     my ($class, $kind, %o) = @_;
     my $s = $class->new(
         ca     => $kind,
         server => $distribution,
-        host   => "SCEPPasswordMax 1000000\nCustomLog \"\@DIR\@/logs/access.log\" combined\n",
-        %o);
-    my $why = $s->prepare // $s->start;
+        host   => "SCEPPasswordMax 1000000\nCustomLog \"\@DIR\@/logs/access.log\" combined\n" . ($o{host} // ''));
+    my $why = $s->prepare;
+    $o{arrange}->($s) if !defined $why && $o{arrange};
+    $why //= $s->start;
     die "bench: $why\n" if defined $why;
     $s->{wrong} = [];
     $s->{key}   = pack 'H64', slurp("$s->{dir}/ca/store.key");
@@ -179,6 +181,23 @@ sub while_signing {
     my $made = $s->crl_number - $before;
     $s->remember_wrong('CRLs', slurp($s->work('scepctl'))) if !$made;
     return ($came, $made);
+}
+
+# Do something while an address is sent so many messages a second, whatever it answers.
+sub while_sending {
+    my ($s, $path, $a_second, $n, $do) = @_;
+    my $base = $s->messages($n);
+    my $pid = spawn(
+        [SCEPServer::built('t/bench/scep-bench'), 'load', '--url', 'http://127.0.0.1:' . $s->port . $path, '--messages',
+            "$base.messages", '--replies', "$base.replies", '--clients', 64, '--arrivals', $a_second, '--seconds', 3600],
+        output => "$base.load");
+    my $came = eval { $do->() };
+    my $why  = $@;
+    kill 'TERM', $pid;
+    SCEPRun::end_child($pid);
+    die $why if !$came;
+    unlink glob "$base.*";
+    return $came;
 }
 
 sub issued_count { return $_[0]->sql('SELECT count(*) FROM scep_certificate;') + 0 }

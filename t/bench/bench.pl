@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 use JSON::PP ();
+use IO::Socket::INET;
 use List::Util qw(max min sum0);
 use SCEPBench;
 use SCEPRun qw(run slurp spew have);
@@ -24,7 +25,7 @@ my $devices  = setting('KEYS',     8) || 1;
 my @stores   = split ' ', $ENV{BENCH_STORES} // '100000 1000000';
 my $revoked  = setting('REVOKED',  100000) || 1;
 my @parts    = split ' ', $ENV{BENCH_PARTS}
-    // ($quick ? 'enrol' : 'enrol clients renewal get stores crl overload' . ($long ? ' long' : ''));
+    // ($quick ? 'enrol' : 'enrol clients renewal get stores crl hung overload' . ($long ? ' long' : ''));
 my %wanted = map { $_ => 1 } @parts;
 my @kinds  = qw(rsa2048 p256);
 my %called = (rsa2048 => 'RSA-2048', p256 => 'P-256');
@@ -181,6 +182,41 @@ sub crls {
     return;
 }
 
+# A CA that accepts connections and never answers, behind one endpoint; what the others get meanwhile.
+sub hung {
+    my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1024) or die "bench: no socket: $!\n";
+    my $s = SCEPBench->up('rsa2048',
+        host => "<Location \"/hung\">\nSetHandler scep\nSCEPEndpoint hung\nSCEPEnforcePassword off\nSCEPAuthority hung\n</Location>\n",
+        arrange => sub {
+            my ($s) = @_;
+            my $conf = slurp($s->ca_conf);
+            my ($section) = $conf =~ /^\[authority default\]\n(.*?)(?=^\[)/ms or die "bench: $conf\n";
+            $section =~ s/^\s*(?:connector|ca_key|crl_file|crl_days)\s*=.*\n//mg;
+            spew($s->dir . '/ca/hung.password', "nobody asks\n", 0600);
+            chown +(stat $s->dir . '/ca/ca.key')[4, 5], $s->dir . '/ca/hung.password';
+            spew($s->ca_conf, "$conf\n[authority hung]\nconnector = est\nurl = https://127.0.0.1:" . $silent->sockport
+                    . "\nuser = bench\npassword = file:hung.password\ntls_ca = ca.pem\n$section");
+        });
+    $server{hung} = $s;
+    $s->enrolments(200, 16);
+    my $get = sub { $s->gets('/certsrv/mscep/mscep.dll?operation=GetCACert', 4, $seconds) };
+    my $enrol = sub { $s->enrolments($requests, 4) };
+    my (%alone, %beside);
+    for (1 .. $rounds) {
+        for my $what (['enrol', $enrol], ['GetCACert', $get]) {
+            push @{ $alone{ $what->[0] } }, $what->[1]->();
+            push @{ $beside{ $what->[0] } }, $s->while_sending('/hung', 5, 200, $what->[1]);
+        }
+    }
+    for my $what (sort keys %alone) {
+        my %row = (ca => 'rsa2048', store => 0, clients => 4);
+        my $alone = record({ %row, operation => "$what, alone" }, @{ $alone{$what} });
+        my $row = record({ %row, operation => "$what, beside a CA that hangs" }, @{ $beside{$what} });
+        $row->{p99_to_alone} = $row->{p99_ms} / $alone->{p99_ms};
+    }
+    return;
+}
+
 # What 16 clients get: more of them would wait for each other.
 sub capacity {
     my ($s) = @_;
@@ -292,6 +328,7 @@ sub print_targets {
     for my $row (grep { $_->{operation} eq 'enrol' && $_->{clients} == 64 } @{ $result{runs} }) {
         target("refused, $called{ $row->{ca} } CA, 64 clients", $row->{refused}, 1, 0);
     }
+    target("p99 of $_->{operation} to alone", $_->{p99_to_alone}, 1, 1.1) for grep { defined $_->{p99_to_alone} } @{ $result{runs} };
     target("RSS of the last half of $long to the first", $result{long}{last} / $result{long}{first}, 1, 1.02) if $result{long};
     return;
 }
@@ -319,6 +356,7 @@ for my $kind (@kinds) {
 gets()     if $wanted{get};
 stores()   if $wanted{stores};
 crls()     if $wanted{crl};
+hung()     if $wanted{hung};
 overload() if $wanted{overload};
 long_run() if $wanted{long};
 measure_floor(grep { $server{$_} } @kinds);
