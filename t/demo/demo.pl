@@ -6,6 +6,7 @@ use Cwd ();
 use Fcntl qw(:flock);
 use File::Path ();
 use SCEPClient;
+use SCEPElsewhere;
 use SCEPRun qw(run wait_for pid_lives command_of slow slurp spew have);
 use SCEPServer;
 use Time::HiRes qw(sleep);
@@ -14,6 +15,7 @@ our @ISA = qw(SCEPServer SCEPClient);
 
 my $build = $ENV{builddir} //= Cwd::getcwd();
 my $place = "$build/run/demo";
+my $command = $ARGV[0] // '';
 my $mine;
 
 sub stop_with {
@@ -122,8 +124,12 @@ sub up {
     stop_with("DEMO_PORT=$port is not a port: 1 to 65535") if $port !~ /^[1-9]\d{0,4}$/ || $port > 65535;
     my $ca   = setting('DEMO_CA',  'p256',  qw(rsa2048 rsa4096 p256 p384));
     my $mpm  = setting('DEMO_MPM', 'event', qw(event worker prefork));
+    my $kind = setting('DEMO_CONNECTOR', 'local', 'local', SCEPElsewhere::kinds());
     my $conf = setting('DEMO_CONF', '');
     stop_with("DEMO_CONF=$conf is no file that can be read") if $conf ne '' && !(-f $conf && -r _);
+    stop_with("DEMO_CONNECTOR=$kind lives in namespaces of its own, as long as its command: make demo DEMO_CONNECTOR=$kind")
+        if SCEPElsewhere::is_apart($kind) && $command ne 'run';
+    stop_with("DEMO_CONNECTOR=$kind makes namespaces, which only root may") if SCEPElsewhere::is_apart($kind) && $> != 0;
     for my $program (qw(htpasswd openssl)) {
         stop_with("$program is missing; ./bootstrap installs it") if !have($program);
     }
@@ -134,13 +140,16 @@ sub up {
     my ($dir, $pid) = last_demo();
     stop_with("one is running already (pid $pid); make demo-down ends it") if defined $pid;
     remove_last($dir);
-    my $free = IO::Socket::INET->new(
-        LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1, Proto => 'tcp', ReuseAddr => 1);
+    my $free = SCEPElsewhere::is_apart($kind)
+        ? SCEPElsewhere::enter($port)
+        : IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1, Proto => 'tcp', ReuseAddr => 1);
     stop_with("port $port of 127.0.0.1 cannot be had ($!); choose another: make demo DEMO_PORT=8081")
         if !$free;
-    close $free;
+    close $free if ref $free;
 
+    my %elsewhere = SCEPElsewhere::options($kind);
     my $s = main->new(
+        %elsewhere,
         port  => $port,
         mpm   => $mpm,
         ca    => $ca,
@@ -153,12 +162,14 @@ sub up {
     symlink $s->dir, "$place/state" or die "$place/state: $!\n";
     my $why = $s->prepare;
     stop_with($why) if defined $why;
+    SCEPElsewhere::arrange($kind, $s) if $kind ne 'local';
     for ([ca_cert => 'ca.pem'], [log_file => 'error.log']) {
         my ($method, $name) = @$_;
         symlink $s->$method, "$place/$name" or die "$place/$name: $!\n";
     }
     $why = $s->start;
     stop_with($why) if defined $why;
+    SCEPElsewhere::started($kind, $s);
     prove($s);
     write_environment($s);
     return $s;
@@ -205,7 +216,6 @@ END
     return;
 }
 
-my $command = $ARGV[0] // '';
 $| = 1;
 if ($command eq 'down') {
     down();
