@@ -44,7 +44,7 @@ static void read_pdu(scep_bytes all, apr_pool_t *p)
 static void converse(scep_bytes said, apr_pool_t *p)
 {
     static const dcerpc_interface some = { "some", { 1 }, 0, 0 };
-    const deadline over = { 0 }; /* all there is has arrived: one try */
+    const moment over = { 0 }; /* all there is has arrived: one try */
     dcerpc *c = apr_pcalloc(p, sizeof(*c));
     unsigned int port = 0;
     scep_bytes answer;

@@ -338,6 +338,7 @@ int main(int argc, char **argv)
     make_key_seeds(p);
     make_text_seeds(p);
     make_rpc_seeds(p);
+    make_directory_seeds(p);
     fuzz_end(p);
     return EXIT_SUCCESS;
 }

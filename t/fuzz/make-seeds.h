@@ -24,4 +24,7 @@ void make_text_seeds(apr_pool_t *p);
 /** What a certification authority of Active Directory can say. */
 void make_rpc_seeds(apr_pool_t *p);
 
+/** Security descriptors of Active Directory's templates. */
+void make_directory_seeds(apr_pool_t *p);
+
 #endif
