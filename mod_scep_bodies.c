@@ -29,10 +29,20 @@ static const scep_err *read_identity(scep_identity *out, const scep_wire_identit
     return NULL;
 }
 
+/* One in a token is loaded by its URI, in this very process, which has a login of its own. */
+static const scep_err *read_key(EVP_PKEY **out, scep_bytes key, apr_pool_t *p)
+{
+    const scep_err *err = scep_key_read(out, key, p);
+
+    if (!err || err->code == SCEP_INTERNAL)
+        return err;
+    return scep_fail(p, CONFIG, "httpd's user cannot use a key of the RA: %s", err->detail);
+}
+
 static const scep_err *read_keys(scep_ra *ra, const scep_wire_keys *keys, apr_pool_t *p)
 {
-    SCEP_TRY(scep_key_read(&ra->sign.key, keys->sign_key, p));
-    SCEP_TRY(scep_key_read(&ra->decrypt.key, keys->decrypt_key, p));
+    SCEP_TRY(read_key(&ra->sign.key, keys->sign_key, p));
+    SCEP_TRY(read_key(&ra->decrypt.key, keys->decrypt_key, p));
     if (X509_check_private_key(ra->sign.cert, ra->sign.key) != 1 ||
         X509_check_private_key(ra->decrypt.cert, ra->decrypt.key) != 1)
         return scep_fail(p, INTERNAL, "an RA key does not belong to its certificate");

@@ -82,7 +82,8 @@ static const scep_err *plan_exec_user(scep_plan *out, apr_hash_t *endpoints,
     uid_t uid;
     gid_t gid;
 
-    if (geteuid() != 0 || !has_programs(endpoints, p))
+    /* an authority of ca.conf may have a program, too, which only scep-ca knows of */
+    if (geteuid() != 0 || (!*name && !has_programs(endpoints, p)))
         return NULL;
     if (!*name)
         return scep_fail(p, CONFIG,

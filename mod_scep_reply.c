@@ -167,6 +167,16 @@ static const char *text_of(const scep_exchange *x, const scep_code_info *row)
     return row->text;
 }
 
+/* A reply that its key does not sign: one in a token may do so again, and is named. */
+static const scep_err *with_key(const scep_exchange *x, const scep_err *err)
+{
+    const char *where = err ? scep_key_where(x->identity->ra.sign.key) : NULL;
+
+    if (!where || err->code != SCEP_INTERNAL)
+        return err;
+    return scep_fail(x->r->pool, UNAVAILABLE, "%s, with %s", err->detail, where);
+}
+
 static int refuse_signed(const scep_exchange *x, const scep_code_info *row)
 {
     const scep_err *err;
@@ -174,13 +184,14 @@ static int refuse_signed(const scep_exchange *x, const scep_code_info *row)
 
     err = scep_certrep_failure(&der, x->message, row->fail_info, text_of(x, row),
                                scep_own_digest(x->section), &x->identity->ra.sign, x->r->pool);
+    err = with_key(x, err);
     if (!err)
         return send_reply(x, der);
     ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, x->r,
                   "SCEP0011: %sthe refusal cannot be signed: %s; see that the RA's signing "
                   "key is usable (scep-ca check)",
                   scep_event(x->r, err->code), err->detail);
-    return HTTP_INTERNAL_SERVER_ERROR;
+    return err->code == SCEP_UNAVAILABLE ? try_later(x) : HTTP_INTERNAL_SERVER_ERROR;
 }
 
 static int refuse_too_often(const scep_exchange *x, const char *detail, unsigned int seconds)
@@ -302,5 +313,6 @@ int scep_answer(const scep_exchange *x, const scep_wire_verdict *verdict)
     default:
         return scep_refuse(x, SCEP_INTERNAL, "scep-ca gave a verdict of another version");
     }
+    err = with_key(x, err);
     return err ? scep_refuse(x, err->code, err->detail) : send_reply(x, der);
 }

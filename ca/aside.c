@@ -115,7 +115,7 @@ static bool start(job *j)
 }
 
 /* With the lock: until the flag is as wanted. false: the deadline came first. */
-static bool await(aside *a, const bool *flag, bool wanted, deadline d)
+static bool await(aside *a, const bool *flag, bool wanted, moment d)
 {
     struct timespec until = { (time_t)(d.at / APR_USEC_PER_SEC),
                               (long)(d.at % APR_USEC_PER_SEC) * 1000 };
@@ -126,7 +126,7 @@ static bool await(aside *a, const bool *flag, bool wanted, deadline d)
     return true;
 }
 
-const scep_err *aside_do(aside *a, const aside_kind *kind, void *what, deadline d, apr_pool_t *p)
+const scep_err *aside_do(aside *a, const aside_kind *kind, void *what, moment d, apr_pool_t *p)
 {
     job *j = calloc(1, sizeof(*j));
     bool begun = false, done = false;

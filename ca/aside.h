@@ -26,7 +26,7 @@ SCEP_MUST const scep_err *aside_make(aside **out, apr_pool_t *p);
  * @return NULL: it is done, and the caller's to drop again. UNAVAILABLE: no time was left, or there
  *         is no thread; @a what is dropped, now or when the work ends
  */
-SCEP_MUST const scep_err *aside_do(aside *a, const aside_kind *kind, void *what, deadline d,
+SCEP_MUST const scep_err *aside_do(aside *a, const aside_kind *kind, void *what, moment d,
                                    apr_pool_t *p);
 
 #endif

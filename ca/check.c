@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define CONTROL_TIME apr_time_from_sec(10)
+#define ASK_TIME apr_time_from_sec(10) /* for one CA */
 
 typedef struct check_options {
     bool control;
@@ -82,6 +83,18 @@ static const scep_err *endpoints_of_httpd(const apr_array_header_t **out, const 
     return NULL;
 }
 
+/* What can be asked whether it answers; a program is run by scep-ca only. */
+static const scep_err *connect_all(const office *o, apr_pool_t *p)
+{
+    for (int i = 0; i < o->authorities->nelts; i++) {
+        connector *c = APR_ARRAY_IDX(o->authorities, i, office_authority *)->connector;
+
+        if (c->start && c->check)
+            SCEP_TRY(c->start(c, NULL, p));
+    }
+    return NULL;
+}
+
 static const scep_err *load(office **out, const check_options *options, apr_pool_t *p)
 {
     const apr_array_header_t *endpoints = apr_array_make(p, 1, sizeof(scep_wire_endpoint));
@@ -97,7 +110,8 @@ static const scep_err *load(office **out, const check_options *options, apr_pool
         SCEP_TRY(store_owner(&user, o->conf, p));
     if (user)
         SCEP_TRY(process_become(user, p));
-    SCEP_TRY(office_open(o, p));
+    SCEP_TRY(connect_all(o, p));
+    SCEP_TRY(office_open(o, false, p));
     *out = o;
     return NULL;
 }
@@ -121,6 +135,10 @@ static const scep_err *print_ras(const office_authority *a, apr_pool_t *p)
 {
     const identities *now = identities_now(a->identities);
 
+    if (!now) {
+        printf("  %-11s none yet; the CA is asked for one when scep-ca starts\n", "RA");
+        return NULL;
+    }
     SCEP_TRY(print_cert("RA signing", now->ra[0]->sign.cert, p));
     SCEP_TRY(print_cert("RA opening", now->ra[0]->decrypt.cert, p));
     if (now->n > 1)
@@ -136,6 +154,20 @@ static void print_crl(const office_authority *a)
         printf("  %-11s %s, for %d days\n", "CRL", a->conf->crl_file, a->conf->crl_days);
     else
         printf("  %-11s not signed here\n", "CRL");
+}
+
+/* Does the CA elsewhere answer? Only where somebody looks at what is printed: httpd starts without
+ * it. */
+static bool ask_ca(const office_authority *a, apr_pool_t *p)
+{
+    connector *c = a->connector;
+    const scep_err *err;
+
+    if (!c->check)
+        return true;
+    err = c->check(c, deadline_in(ASK_TIME), p);
+    printf("  %-11s %s%s\n", "reached", err ? "no: " : "yes", err ? err->detail : "");
+    return err == NULL;
 }
 
 static const scep_err *print_authority(const office_authority *a, apr_pool_t *p)
@@ -161,6 +193,9 @@ static const scep_err *endpoints_fit(const office *o, apr_pool_t *p)
     scep_wire_ready ready = { 0 };
     size_t len;
 
+    for (int i = 0; i < o->authorities->nelts; i++)
+        if (!identities_now(APR_ARRAY_IDX(o->authorities, i, office_authority *)->identities))
+            return NULL; /* how long its RA's certificates are is not known yet */
     SCEP_TRY(office_hello(&ready, o, p));
     len = scep_wire_put_ready(SCEP_VERB_READY, &ready, p).len - SCEP_WIRE_HEADER;
     if (len <= SCEP_WIRE_MAX)
@@ -201,6 +236,7 @@ static const scep_err *folders_check(const office *o, apr_pool_t *p)
 static const scep_err *check(const check_options *options, apr_pool_t *p)
 {
     office *o = NULL;
+    int unreached = 0;
 
     SCEP_TRY(load(&o, options, p));
     SCEP_TRY(endpoints_fit(o, p));
@@ -208,9 +244,17 @@ static const scep_err *check(const check_options *options, apr_pool_t *p)
     printf("%s: ok\n", options->conf);
     printf("store %s\n", o->conf->store);
     printf("scepctl %s\n", o->conf->ctl ? o->conf->ctl : "has no socket (ctl = PATH makes one)");
-    for (int i = 0; i < o->authorities->nelts; i++)
-        SCEP_TRY(print_authority(APR_ARRAY_IDX(o->authorities, i, office_authority *), p));
+    for (int i = 0; i < o->authorities->nelts; i++) {
+        const office_authority *a = APR_ARRAY_IDX(o->authorities, i, office_authority *);
+
+        SCEP_TRY(print_authority(a, p));
+        if (!options->control)
+            unreached += !ask_ca(a, p);
+    }
     store_close(o->store);
+    if (unreached)
+        return scep_fail(p, UNAVAILABLE, "%d of %d authorities could not reach their CA", unreached,
+                         o->authorities->nelts);
     return NULL;
 }
 

@@ -34,7 +34,7 @@ typedef struct complaint {
 
 /* Of one authority. */
 typedef struct complaints {
-    complaint identities, crl, foreign;
+    complaint identities, crl, foreign, directory;
 } complaints;
 
 struct chores {
@@ -158,6 +158,13 @@ static void fetch(chores *c, const office_authority *a, complaints *said)
     if (is_news(&said->foreign, err))
         log_err(LOG_LEVEL_ERROR, "SCEP0293",
                 apr_psprintf(c->pool, "NDES-8 [authority %s]: foreign_crl", a->conf->name), err);
+    apr_pool_clear(c->pool);
+    err = office_directory_refresh(a, c->pool);
+    if (is_news(&said->directory, err))
+        log_err(LOG_LEVEL_ERROR, "SCEP0381",
+                "NDES-8 the directory is not asked any more, or is not as it should be; what was "
+                "read of it holds on",
+                err);
     apr_pool_clear(c->pool);
 }
 

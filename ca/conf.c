@@ -1,5 +1,7 @@
 /* ca.conf: which sections and keys there are. */
 #include "conf.h"
+#include "conf_connector.h"
+#include "conf_directory.h"
 #include "conf_enroll.h"
 #include "conf_lines.h"
 #include "conf_values.h"
@@ -8,81 +10,66 @@
 #include <apr_strings.h>
 #include <string.h>
 
-#define PLACE(type, name) .key = #name, .member = offsetof(type, name)
-#define MUST(type, name, kind)                                          \
-    {                                                                   \
-        PLACE(type, name), .parse = conf_parse_##kind, .required = true \
-    }
-#define MAY(type, name, kind)                         \
-    {                                                 \
-        PLACE(type, name), .parse = conf_parse_##kind \
-    }
-#define NUMBER(type, name, least, most)                                               \
-    {                                                                                 \
-        PLACE(type, name), .parse = conf_parse_number, .low = (least), .high = (most) \
-    }
-
 #define DAYS_MOST 36500
 
 static const conf_rule top_rules[] = {
-    MUST(conf, store, store),
-    MUST(conf, store_key, secret),
-    MAY(conf, ctl, path),
+    CONF_MUST(conf, store, store),
+    CONF_MUST(conf, store_key, secret),
+    CONF_MAY(conf, ctl, path),
     { 0 },
 };
 
+/* Of every kind of CA; conf_connector.c has what is one kind's. */
 static const conf_rule authority_rules[] = {
-    MUST(conf_authority, connector, word),
-    MUST(conf_authority, ca_cert, path),
-    MUST(conf_authority, ca_key, secret),
-    MUST(conf_authority, ra_sign_cert, path),
-    MUST(conf_authority, ra_sign_key, secret),
-    MUST(conf_authority, ra_decrypt_cert, path),
-    MUST(conf_authority, ra_decrypt_key, secret),
-    NUMBER(conf_authority, ra_days, 1, DAYS_MOST),
-    NUMBER(conf_authority, ra_renew_days, 1, DAYS_MOST),
-    MUST(conf_authority, templates, list),
-    { PLACE(conf_authority, foreign_crl), .parse = conf_parse_foreign, .required = true,
+    CONF_MUST(conf_authority, connector, word),
+    CONF_MUST(conf_authority, ca_cert, path),
+    CONF_NUMBER(conf_authority, ra_days, 1, DAYS_MOST),
+    CONF_NUMBER(conf_authority, ra_renew_days, 1, DAYS_MOST),
+    CONF_MUST(conf_authority, templates, list),
+    { CONF_PLACE(conf_authority, foreign_crl), .parse = conf_parse_foreign, .required = true,
       .says = ": certificates that this CA issued without scep-ca may be renewed here, so it has "
               "to be said where their revocation is read: foreign_crl = file:PATH or a URL of "
               "that CA's CRL, or foreign_crl = none if there is none to be read" },
-    MAY(conf_authority, renewal_ca, path),
-    MAY(conf_authority, crl_file, path),
-    NUMBER(conf_authority, crl_days, 1, DAYS_MOST),
-    MAY(conf_authority, crl_url, url),
-    MAY(conf_authority, issuer_url, url),
-    MAY(conf_authority, ocsp_url, url),
-    MAY(conf_authority, configuration, configuration),
+    CONF_MAY(conf_authority, renewal_ca, path),
+    CONF_MAY(conf_authority, crl_url, url),
+    CONF_MAY(conf_authority, issuer_url, url),
+    CONF_MAY(conf_authority, ocsp_url, url),
+    CONF_MAY(conf_authority, configuration, configuration),
+    { .key = "directory",
+      .member = offsetof(conf_authority, directory_name),
+      .parse = conf_parse_word },
+    CONF_MAY(conf_authority, enrollment_service, text),
     { .key = "next", .member = offsetof(conf_authority, next_name), .parse = conf_parse_word },
     { 0 },
 };
 
 static const conf_rule template_rules[] = {
-    { PLACE(conf_template, days), .parse = conf_parse_number, .required = true, .low = 1,
-      .high = DAYS_MOST },
-    MUST(conf_template, key_usage, key_usage),
-    MAY(conf_template, extended_key_usage, purposes),
-    NUMBER(conf_template, minimum_rsa_bits, 1024, 8192),
-    MAY(conf_template, subject_required, flag),
-    MAY(conf_template, allow_sid, flag),
-    MAY(conf_template, crl_url, url),
-    MAY(conf_template, issuer_url, url),
-    MAY(conf_template, ocsp_url, url),
-    { PLACE(conf_template, approval), .parse = conf_parse_choice, .words = "no|enrol|always" },
-    MAY(conf_template, enroll, list),
+    CONF_MAY(conf_template, ca_template, text),
+    CONF_NUMBER(conf_template, days, 1, DAYS_MOST),
+    CONF_MAY(conf_template, key_usage, key_usage),
+    CONF_MAY(conf_template, extended_key_usage, purposes),
+    CONF_NUMBER(conf_template, minimum_rsa_bits, 1024, 8192),
+    CONF_MAY(conf_template, subject_required, flag),
+    CONF_MAY(conf_template, allow_sid, sid),
+    CONF_MAY(conf_template, from_directory, flag),
+    CONF_MAY(conf_template, crl_url, url),
+    CONF_MAY(conf_template, issuer_url, url),
+    CONF_MAY(conf_template, ocsp_url, url),
+    { CONF_PLACE(conf_template, approval), .parse = conf_parse_choice, .words = "no|enrol|always" },
+    CONF_MAY(conf_template, enroll, list),
     { 0 },
 };
 
 static const conf_rule group_rules[] = {
-    MUST(conf_group, members, members),
+    CONF_MUST(conf_group, members, members),
     { 0 },
 };
 
 static const conf_rule module_rules[] = {
-    MAY(conf_module, secret, secret),
-    MAY(conf_module, client_cert, path),
-    MAY(conf_module, client_key, secret),
-    MAY(conf_module, ca_file, path),
+    CONF_MAY(conf_module, secret, secret),
+    CONF_MAY(conf_module, client_cert, path),
+    CONF_MAY(conf_module, client_key, secret),
+    CONF_MAY(conf_module, ca_file, path),
     { 0 },
 };
 
@@ -150,26 +137,30 @@ static const scep_err *template_read(apr_array_header_t *templates, const char *
     for (int i = 0; i < templates->nelts; i++)
         if (!strcmp(APR_ARRAY_IDX(templates, i, conf_template *)->name, name))
             return conf_fail(r->p, r->path, section->line, "template %s is there twice", name);
-    template->name = apr_pstrdup(r->p, name);
+    template->name = template->ca_template = apr_pstrdup(r->p, name);
     template->minimum_rsa_bits = 2048;
     template->approval = "no";
     APR_ARRAY_PUSH(templates, conf_template *) = template;
-    return section_fill(template, section, template_rules, r);
+    SCEP_TRY(section_fill(template, section, template_rules, r));
+    return conf_directory_template(template, section, r);
 }
 
 static const scep_err *authority_read(conf *c, const char *name, const conf_section *section,
                                       conf_reader *r)
 {
     conf_authority *authority = apr_pcalloc(r->p, sizeof(*authority));
+    const conf_rule *rules;
 
     if (conf_authority_find(c, name))
         return conf_fail(r->p, r->path, section->line, "authority %s is there twice", name);
     authority->name = apr_pstrdup(r->p, name);
     authority->ra_days = 365;
     authority->ra_renew_days = 30;
-    authority->crl_days = 7;
+    conf_connector_defaults(authority);
     APR_ARRAY_PUSH(c->authorities, conf_authority *) = authority;
-    return section_fill(authority, section, authority_rules, r);
+    SCEP_TRY(conf_connector_rules(&rules, section, authority_rules, r));
+    SCEP_TRY(section_fill(authority, section, rules, r));
+    return conf_connector_check(authority, section, r);
 }
 
 /* Its name is an endpoint's, which may be longer than those of the other sections. */
@@ -213,8 +204,9 @@ static const scep_err *section_read(conf *c, conf_found *f, const conf_section *
     const char *authority = title_name(section->title, "authority");
     const char *template = title_name(section->title, "template");
     const char *group = title_name(section->title, "group");
+    const char *directory = title_name(section->title, "directory");
     const char *module = title_name(section->title, "policy_module");
-    const char *name = authority ? authority : template ? template : group;
+    const char *name = authority ? authority : template ? template : group ? group : directory;
 
     if (!*section->title)
         return section_fill(c, section, top_rules, r);
@@ -223,7 +215,7 @@ static const scep_err *section_read(conf *c, conf_found *f, const conf_section *
     if (!name)
         return conf_fail(r->p, r->path, section->line,
                          "section [%s] is not known; [authority NAME], [template NAME], "
-                         "[group NAME] and [policy_module ENDPOINT] are accepted",
+                         "[group NAME], [directory NAME] and [policy_module ENDPOINT] are accepted",
                          scep_printable(r->p, scep_bytes_of(section->title), 80));
     if (!conf_is_name(name))
         return conf_fail(r->p, r->path, section->line,
@@ -231,6 +223,8 @@ static const scep_err *section_read(conf *c, conf_found *f, const conf_section *
                          scep_printable(r->p, scep_bytes_of(section->title), 80));
     if (group)
         return group_read(f->groups, group, section, r);
+    if (directory)
+        return conf_directory_read(c, directory, section, r, section_fill);
     return authority ? authority_read(c, authority, section, r)
                      : template_read(f->templates, template, section, r);
 }
@@ -256,6 +250,7 @@ static const scep_err *templates_resolve(conf_authority *authority, const conf *
 
     for (int i = 0; i < names->nelts; i++) {
         const char *name = APR_ARRAY_IDX(names, i, const char *);
+        const conf_template *own;
         int at = 0;
 
         while (at < templates->nelts &&
@@ -267,8 +262,13 @@ static const scep_err *templates_resolve(conf_authority *authority, const conf *
                              "[template %s]",
                              c->path, authority->name, scep_printable(p, scep_bytes_of(name), 80),
                              scep_printable(p, scep_bytes_of(name), 80));
-        APR_ARRAY_PUSH(found, const conf_template *) =
-            template_for(authority, APR_ARRAY_IDX(templates, at, conf_template *), p);
+        own = template_for(authority, APR_ARRAY_IDX(templates, at, conf_template *), p);
+        /* what signs here has to know what */
+        if (authority->ca_key && !own->from_directory && (!own->days || !own->key_usage))
+            return scep_fail(p, CONFIG,
+                             "%s: %s is missing in [template %s], which [authority %s] lists",
+                             c->path, own->days ? "key_usage" : "days", name, authority->name);
+        APR_ARRAY_PUSH(found, const conf_template *) = own;
     }
     authority->templates = found;
     return NULL;
@@ -355,6 +355,7 @@ static const scep_err *names_resolve(conf *c, const apr_array_header_t *template
         conf_authority *a = APR_ARRAY_IDX(c->authorities, i, conf_authority *);
 
         SCEP_TRY(templates_resolve(a, c, templates, p));
+        SCEP_TRY(conf_directory_resolve(a, c, p));
         SCEP_TRY(next_resolve(a, c, p));
     }
     SCEP_TRY(configurations_check(c, p));
@@ -376,6 +377,7 @@ const scep_err *conf_load(conf **out, const char *path, apr_pool_t *p)
     r.folder = apr_pstrmemdup(p, full, (apr_size_t)(strrchr(full, '/') - full + 1));
     c->authorities = apr_array_make(p, 2, sizeof(conf_authority *));
     c->modules = apr_array_make(p, 1, sizeof(conf_module *));
+    c->directories = apr_array_make(p, 1, sizeof(conf_directory *));
     SCEP_TRY(conf_lines_read(&sections, full, p));
     for (int i = 0; i < sections->nelts; i++)
         SCEP_TRY(section_read(c, &f, &APR_ARRAY_IDX(sections, i, conf_section), &r));

@@ -1,6 +1,7 @@
 /* What the values of ca.conf may look like: one function a kind. */
 #include "conf_values.h"
 #include "conf_lines.h"
+#include "key.h"
 
 #include <apr_file_info.h>
 #include <apr_lib.h>
@@ -39,6 +40,24 @@ const scep_err *conf_parse_secret(void *member, const conf_reader *r, const conf
         return conf_fail(r->p, r->path, r->line,
                          "%s is not named by \"file:\"; file:PATH is accepted", rule->key);
     return absolute(member, r, value + 5);
+}
+
+/* A private key: in a file or a token. Of the URI nothing is repeated: it may hold a PIN. */
+const scep_err *conf_parse_key(void *member, const conf_reader *r, const conf_rule *rule,
+                               const char *value)
+{
+    const scep_err *err;
+
+    if (!strncmp(value, "file:", 5))
+        return conf_parse_secret(member, r, rule, value);
+    if (strncmp(value, "pkcs11:", 7))
+        return conf_fail(r->p, r->path, r->line,
+                         "%s: file:PATH and a PKCS#11 URI (pkcs11:...) are accepted", rule->key);
+    err = scep_key_uri_check(value, r->p);
+    if (err)
+        return conf_fail(r->p, r->path, r->line, "%s: %s", rule->key, err->detail);
+    *(const char **)member = apr_pstrdup(r->p, value);
+    return NULL;
 }
 
 const scep_err *conf_parse_store(void *member, const conf_reader *r, const conf_rule *rule,
@@ -123,6 +142,31 @@ const scep_err *conf_parse_choice(void *member, const conf_reader *r, const conf
         }
     }
     return conf_fail(r->p, r->path, r->line, "%s: one of %s is accepted", rule->key, rule->words);
+}
+
+const scep_err *conf_parse_text(void *member, const conf_reader *r, const conf_rule *rule,
+                                const char *value)
+{
+    size_t len = strlen(value), at;
+    bool fits = len >= 1 && len <= 255 && scep_is_utf8(scep_bytes_of(value), &at);
+
+    for (size_t i = 0; fits && i < len; i++)
+        fits = !apr_iscntrl(value[i]);
+    if (!fits)
+        return conf_fail(r->p, r->path, r->line,
+                         "%s: 1 to 255 bytes of UTF-8 without control characters are accepted",
+                         rule->key);
+    *(const char **)member = apr_pstrdup(r->p, value);
+    return NULL;
+}
+
+const scep_err *conf_parse_address(void *member, const conf_reader *r, const conf_rule *rule,
+                                   const char *value)
+{
+    if (strncmp(value, "http://", 7) && strncmp(value, "https://", 8))
+        return conf_fail(r->p, r->path, r->line, "%s: an http:// or https:// URL is accepted",
+                         rule->key);
+    return conf_parse_url(member, r, rule, value);
 }
 
 const scep_err *conf_parse_url(void *member, const conf_reader *r, const conf_rule *rule,

@@ -30,14 +30,32 @@ struct conf_rule {
     const char *says;  /* what to write where it is required and missing; NULL: that says itself */
 };
 
+/* Rules of a structure's member that has the key's name. */
+#define CONF_PLACE(type, name) .key = #name, .member = offsetof(type, name)
+#define CONF_MUST(type, name, kind)                                          \
+    {                                                                        \
+        CONF_PLACE(type, name), .parse = conf_parse_##kind, .required = true \
+    }
+#define CONF_MAY(type, name, kind)                         \
+    {                                                      \
+        CONF_PLACE(type, name), .parse = conf_parse_##kind \
+    }
+#define CONF_NUMBER(type, name, least, most)                                               \
+    {                                                                                      \
+        CONF_PLACE(type, name), .parse = conf_parse_number, .low = (least), .high = (most) \
+    }
+
 #define CONF_PARSE(kind)                                                            \
     SCEP_MUST const scep_err *conf_parse_##kind(void *member, const conf_reader *r, \
                                                 const conf_rule *rule, const char *value)
 
 CONF_PARSE(path);          /* const char *: a file, made absolute */
 CONF_PARSE(secret);        /* the same, after "file:" */
+CONF_PARSE(key);           /* const char *: the same, or a PKCS#11 URI as key.h wants it */
 CONF_PARSE(store);         /* const char *: sqlite3:PATH, made absolute, or pgsql:PARAMETERS */
 CONF_PARSE(word);          /* const char *: a name */
+CONF_PARSE(text);          /* const char *: 1 to 255 bytes of UTF-8 without control characters */
+CONF_PARSE(address);       /* const char *: an http:// or https:// URL */
 CONF_PARSE(number);        /* int */
 CONF_PARSE(flag);          /* bool: yes, no */
 CONF_PARSE(choice);        /* const char *: one of the rule's words */

@@ -13,7 +13,7 @@
 /* One leg: what is sent, what comes back. */
 static const scep_err *exchange_leg(dcerpc_pdu *pdu, dcerpc *c, bool is_first,
                                     const dcerpc_interface *interface,
-                                    const dcerpc_verifier *verifier, scep_bytes token, deadline d,
+                                    const dcerpc_verifier *verifier, scep_bytes token, moment d,
                                     apr_pool_t *p)
 {
     size_t send_most;
@@ -45,7 +45,7 @@ static bool is_of(const dcerpc_pdu *pdu, dcerpc_verifier verifier)
 /* The legs after the first go in alter_context, not in auth3: that has no answer, so a server that
  * does not believe the last leg would say so only when it has the request. */
 static const scep_err *authenticate(dcerpc *c, const dcerpc_interface *interface,
-                                    const dcerpc_target *target, deadline d, apr_pool_t *p)
+                                    const dcerpc_target *target, moment d, apr_pool_t *p)
 {
     dcerpc_verifier verifier;
     dcerpc_pdu pdu;
@@ -70,7 +70,7 @@ static const scep_err *authenticate(dcerpc *c, const dcerpc_interface *interface
 }
 
 const scep_err *dcerpc_bind(dcerpc *c, const dcerpc_interface *interface,
-                            const dcerpc_target *target, deadline d, apr_pool_t *p)
+                            const dcerpc_target *target, moment d, apr_pool_t *p)
 {
     const dcerpc_verifier none = { 0, 0, 0 };
     dcerpc_pdu pdu;
@@ -83,7 +83,7 @@ const scep_err *dcerpc_bind(dcerpc *c, const dcerpc_interface *interface,
 /* The endpoint mapper asks nobody who he is. Whoever answers in its place can but name a port where
  * the authentication fails. */
 static const scep_err *map(unsigned int *port, const dcerpc_server *server,
-                           const dcerpc_interface *interface, deadline d, apr_pool_t *p)
+                           const dcerpc_interface *interface, moment d, apr_pool_t *p)
 {
     unsigned int at = server->map_port ? server->map_port : MAP_PORT;
     const scep_err *err;
@@ -101,7 +101,7 @@ static const scep_err *map(unsigned int *port, const dcerpc_server *server,
 }
 
 const scep_err *dcerpc_open(dcerpc **out, const dcerpc_server *server,
-                            const dcerpc_interface *interface, deadline d, apr_pool_t *p)
+                            const dcerpc_interface *interface, moment d, apr_pool_t *p)
 {
     unsigned int port = server->port;
     const scep_err *err;
@@ -143,7 +143,7 @@ bool dcerpc_is_usable(const dcerpc *c)
 /* ---- calling ---- */
 
 static const scep_err *send_request(bool *asked, dcerpc *c, uint16_t opnum, scep_bytes stub,
-                                    deadline d, apr_pool_t *p)
+                                    moment d, apr_pool_t *p)
 {
     const dcerpc_verifier none = { 0, 0, 0 };
     const dcerpc_verifier verifier = c->auth ? dcerpc_auth_verifier(c->auth) : none;
@@ -169,7 +169,7 @@ static const scep_err *send_request(bool *asked, dcerpc *c, uint16_t opnum, scep
     return NULL;
 }
 
-static const scep_err *receive_answer(ndr_out *answer, dcerpc *c, deadline d, apr_pool_t *p)
+static const scep_err *receive_answer(ndr_out *answer, dcerpc *c, moment d, apr_pool_t *p)
 {
     dcerpc_pdu pdu;
 
@@ -197,7 +197,7 @@ static const scep_err *receive_answer(ndr_out *answer, dcerpc *c, deadline d, ap
 }
 
 const scep_err *dcerpc_call(scep_bytes *answer, bool *asked, dcerpc *c, uint16_t opnum,
-                            scep_bytes stub, deadline d, apr_pool_t *p)
+                            scep_bytes stub, moment d, apr_pool_t *p)
 {
     ndr_out whole = { .p = p };
     const scep_err *err;

@@ -30,7 +30,7 @@ typedef struct dcerpc dcerpc;
 /** Ask the endpoint mapper, connect, bind. @param p the connection ends with it, or before by
  *  dcerpc_close() */
 SCEP_MUST const scep_err *dcerpc_open(dcerpc **out, const dcerpc_server *server,
-                                      const dcerpc_interface *interface, deadline d, apr_pool_t *p);
+                                      const dcerpc_interface *interface, moment d, apr_pool_t *p);
 
 /** End it. Not to be used any more. */
 void dcerpc_close(dcerpc *c);
@@ -49,6 +49,6 @@ bool dcerpc_is_usable(const dcerpc *c);
  * @return NULL, or UNAVAILABLE
  */
 SCEP_MUST const scep_err *dcerpc_call(scep_bytes *answer, bool *asked, dcerpc *c, uint16_t opnum,
-                                      scep_bytes stub, deadline d, apr_pool_t *p);
+                                      scep_bytes stub, moment d, apr_pool_t *p);
 
 #endif

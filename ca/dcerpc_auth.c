@@ -251,7 +251,7 @@ static leg *make_leg(const dcerpc_target *target, apr_pool_t *p)
 }
 
 const scep_err *dcerpc_auth_begin(dcerpc_auth **out, scep_bytes *token, const dcerpc_target *target,
-                                  deadline d, apr_pool_t *p)
+                                  moment d, apr_pool_t *p)
 {
     static const aside_kind kind = { first_leg, drop_leg };
     dcerpc_auth *auth = apr_pcalloc(p, sizeof(*auth));

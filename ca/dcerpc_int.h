@@ -19,12 +19,12 @@ struct dcerpc {
 
 /** Connect. @param out in a pool of its own below @a p */
 SCEP_MUST const scep_err *dcerpc_connect(dcerpc **out, const char *host, unsigned int port,
-                                         aside *place, deadline d, apr_pool_t *p);
+                                         aside *place, moment d, apr_pool_t *p);
 
-SCEP_MUST const scep_err *dcerpc_send(dcerpc *c, scep_bytes pdu, deadline d, apr_pool_t *p);
+SCEP_MUST const scep_err *dcerpc_send(dcerpc *c, scep_bytes pdu, moment d, apr_pool_t *p);
 
 /** One PDU, which is gone with the next one. */
-SCEP_MUST const scep_err *dcerpc_receive(dcerpc_pdu *out, dcerpc *c, deadline d, apr_pool_t *p);
+SCEP_MUST const scep_err *dcerpc_receive(dcerpc_pdu *out, dcerpc *c, moment d, apr_pool_t *p);
 
 /* ---- dcerpc_map.c: the endpoint mapper ([C706] appendix O) ---- */
 
@@ -42,6 +42,6 @@ SCEP_MUST const scep_err *dcerpc_map_read(unsigned int *port, scep_bytes answer,
 
 /** Bind, with the legs of authentication where @a target is not NULL. */
 SCEP_MUST const scep_err *dcerpc_bind(dcerpc *c, const dcerpc_interface *interface,
-                                      const dcerpc_target *target, deadline d, apr_pool_t *p);
+                                      const dcerpc_target *target, moment d, apr_pool_t *p);
 
 #endif

@@ -43,7 +43,7 @@ static void look_up(void *what)
 }
 
 static const scep_err *resolve(lookup **out, const char *host, unsigned int port, aside *place,
-                               deadline d, apr_pool_t *p)
+                               moment d, apr_pool_t *p)
 {
     static const aside_kind kind = { look_up, drop_lookup };
     lookup *l = calloc(1, sizeof(*l));
@@ -60,7 +60,7 @@ static const scep_err *resolve(lookup **out, const char *host, unsigned int port
 
 /* ---- connecting ---- */
 
-static const scep_err *finish(int fd, deadline d, apr_pool_t *p)
+static const scep_err *finish(int fd, moment d, apr_pool_t *p)
 {
     socklen_t size = sizeof(int);
     int error = 0;
@@ -71,7 +71,7 @@ static const scep_err *finish(int fd, deadline d, apr_pool_t *p)
     return error ? scep_fail(p, UNAVAILABLE, "%s", strerror(error)) : NULL;
 }
 
-static const scep_err *connect_one(int *out, const struct addrinfo *to, deadline d, apr_pool_t *p)
+static const scep_err *connect_one(int *out, const struct addrinfo *to, moment d, apr_pool_t *p)
 {
     const int on = 1;
     const scep_err *err = NULL;
@@ -93,8 +93,7 @@ static const scep_err *connect_one(int *out, const struct addrinfo *to, deadline
 
 /* Each address gets its share of the time that is left, so that a silent one leaves some for the
  * next. */
-static const scep_err *connect_any(int *out, const struct addrinfo *found, deadline d,
-                                   apr_pool_t *p)
+static const scep_err *connect_any(int *out, const struct addrinfo *found, moment d, apr_pool_t *p)
 {
     const scep_err *err = scep_fail(p, UNAVAILABLE, "no address");
     int left = 0;
@@ -118,7 +117,7 @@ static apr_status_t close_socket(void *data)
 }
 
 const scep_err *dcerpc_connect(dcerpc **out, const char *host, unsigned int port, aside *place,
-                               deadline d, apr_pool_t *p)
+                               moment d, apr_pool_t *p)
 {
     const scep_err *err;
     apr_pool_t *own;
@@ -148,7 +147,7 @@ const scep_err *dcerpc_connect(dcerpc **out, const char *host, unsigned int port
 
 /* ---- PDUs ---- */
 
-const scep_err *dcerpc_send(dcerpc *c, scep_bytes pdu, deadline d, apr_pool_t *p)
+const scep_err *dcerpc_send(dcerpc *c, scep_bytes pdu, moment d, apr_pool_t *p)
 {
     size_t sent = 0;
 
@@ -165,7 +164,7 @@ const scep_err *dcerpc_send(dcerpc *c, scep_bytes pdu, deadline d, apr_pool_t *p
     return NULL;
 }
 
-static const scep_err *receive_some(dcerpc *c, size_t from, size_t to, deadline d, apr_pool_t *p)
+static const scep_err *receive_some(dcerpc *c, size_t from, size_t to, moment d, apr_pool_t *p)
 {
     while (from < to) {
         ssize_t n = recv(c->fd, c->in + from, to - from, MSG_DONTWAIT);
@@ -182,7 +181,7 @@ static const scep_err *receive_some(dcerpc *c, size_t from, size_t to, deadline 
     return NULL;
 }
 
-const scep_err *dcerpc_receive(dcerpc_pdu *out, dcerpc *c, deadline d, apr_pool_t *p)
+const scep_err *dcerpc_receive(dcerpc_pdu *out, dcerpc *c, moment d, apr_pool_t *p)
 {
     size_t length;
 

@@ -15,24 +15,24 @@ static int64_t monotonic(void)
     return (int64_t)now.tv_sec * APR_USEC_PER_SEC + now.tv_nsec / 1000;
 }
 
-deadline deadline_in(apr_interval_time_t length)
+moment deadline_in(apr_interval_time_t length)
 {
-    return (deadline){ monotonic() + length };
+    return (moment){ monotonic() + length };
 }
 
-deadline deadline_earlier(deadline a, deadline b)
+moment deadline_earlier(moment a, moment b)
 {
     return a.at < b.at ? a : b;
 }
 
-apr_interval_time_t deadline_left(deadline d)
+apr_interval_time_t deadline_left(moment d)
 {
     int64_t left = d.at - monotonic();
 
     return left > 0 ? left : 0;
 }
 
-const scep_err *deadline_wait(int fd, short events, deadline d, apr_pool_t *p)
+const scep_err *deadline_wait(int fd, short events, moment d, apr_pool_t *p)
 {
     for (;;) {
         apr_interval_time_t left = deadline_left(d);

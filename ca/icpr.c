@@ -224,7 +224,7 @@ const scep_err *icpr_get_answer(icpr_answer *out, scep_bytes stub, uint32_t id, 
 /* ---- the call ---- */
 
 const scep_err *icpr_submit(icpr_answer *out, bool *asked, dcerpc *c, const char *authority,
-                            const icpr_request *request, deadline d, apr_pool_t *p)
+                            const icpr_request *request, moment d, apr_pool_t *p)
 {
     scep_bytes stub, answer;
 
@@ -235,7 +235,7 @@ const scep_err *icpr_submit(icpr_answer *out, bool *asked, dcerpc *c, const char
 }
 
 const scep_err *icpr_retrieve(icpr_answer *out, dcerpc *c, const char *authority, uint32_t id,
-                              deadline d, apr_pool_t *p)
+                              moment d, apr_pool_t *p)
 {
     scep_bytes stub, answer;
     bool asked;

@@ -58,8 +58,8 @@ typedef struct icpr_request {
  * name is none (empty, too long, not UTF-8, a control character), before anything was sent
  */
 SCEP_MUST const scep_err *icpr_submit(icpr_answer *out, bool *asked, dcerpc *c,
-                                      const char *authority, const icpr_request *request,
-                                      deadline d, apr_pool_t *p);
+                                      const char *authority, const icpr_request *request, moment d,
+                                      apr_pool_t *p);
 
 /**
  * Ask what became of request @a id, which changes nothing: of one that was pending, or, after a
@@ -74,7 +74,7 @@ SCEP_MUST const scep_err *icpr_submit(icpr_answer *out, bool *asked, dcerpc *c,
  * CERTSRV_E_BAD_REQUESTSTATUS or no such request.
  */
 SCEP_MUST const scep_err *icpr_retrieve(icpr_answer *out, dcerpc *c, const char *authority,
-                                        uint32_t id, deadline d, apr_pool_t *p);
+                                        uint32_t id, moment d, apr_pool_t *p);
 
 /* ---- the two halves of a call, pure ---- */
 

@@ -31,7 +31,7 @@ typedef struct known_ra {
 struct identities_keeper {
     const conf_authority *authority;
     connector *connector;
-    const scep_ra *first; /* ca.conf's */
+    const scep_ra *first; /* ca.conf's; NULL: none */
     const char *holder;   /* of the lease */
     _Atomic(const identities *) now;
     apr_thread_mutex_t *mutex; /* of all that follows */
@@ -99,8 +99,10 @@ const scep_err *identities_make(identities_keeper **out, const conf_authority *a
     known_ra known = { "", first, { 0, 0 } };
     unsigned char random[16];
 
-    SCEP_TRY(scep_ra_check(first, sk_X509_value(c->chain, 0), p));
-    SCEP_TRY(identities_dates(&known.span, first, p));
+    if (first) {
+        SCEP_TRY(scep_ra_check(first, sk_X509_value(c->chain, 0), p));
+        SCEP_TRY(identities_dates(&known.span, first, p));
+    }
     if (RAND_bytes(random, sizeof(random)) != 1 || apr_pool_create(&k->pool, p) ||
         apr_thread_mutex_create(&k->mutex, APR_THREAD_MUTEX_DEFAULT, p))
         return scep_fail(p, CONFIG, "out of memory or random bytes");
@@ -110,7 +112,8 @@ const scep_err *identities_make(identities_keeper **out, const conf_authority *a
     k->holder = scep_hex(p, (scep_bytes){ random, sizeof(random) });
     k->known = apr_array_make(k->pool, 4, sizeof(known_ra));
     APR_ARRAY_PUSH(k->known, known_ra) = known;
-    SCEP_TRY(take_up(k, &k->first, 1, p));
+    if (first)
+        SCEP_TRY(take_up(k, &k->first, 1, p));
     *out = k;
     return NULL;
 }
@@ -124,15 +127,19 @@ typedef struct look_job {
     apr_array_header_t *rows; /* of store_ra */
 } look_job;
 
+static const char *lease_name(const identities_keeper *k, apr_pool_t *p)
+{
+    return apr_pstrcat(p, "ra ", k->authority->name, NULL);
+}
+
 static const scep_err *look_up(store_tx *tx, void *baton)
 {
     look_job *j = baton;
-    const char *authority = j->keeper->authority->name;
 
     if (j->want_lease)
-        SCEP_TRY(store_lease_take(tx, apr_pstrcat(store_tx_pool(tx), "ra ", authority, NULL),
-                                  j->keeper->holder, j->now, j->now + LEASE_SECONDS, &j->held));
-    return store_ra_list(tx, authority, j->now, &j->rows);
+        SCEP_TRY(store_lease_take(tx, lease_name(j->keeper, store_tx_pool(tx)), j->keeper->holder,
+                                  j->now, j->now + LEASE_SECONDS, &j->held));
+    return store_ra_list(tx, j->keeper->authority->name, j->now, &j->rows);
 }
 
 /* Opened at first sight; where that fails, it is said once. */
@@ -230,7 +237,8 @@ static const scep_err *can_be_longer(const identities_keeper *k, const candidate
 }
 
 typedef struct put_job {
-    const store_ra *row;
+    store_ra row;
+    store_ra draft; /* that it came from, used up; authority NULL: none */
     bool done;
 } put_job;
 
@@ -238,7 +246,9 @@ static const scep_err *put(store_tx *tx, void *baton)
 {
     put_job *j = baton;
 
-    return store_ra_put(tx, j->row, &j->done);
+    if (j->draft.authority)
+        SCEP_TRY(store_ra_put(tx, &j->draft, &j->done));
+    return store_ra_put(tx, &j->row, &j->done);
 }
 
 /* @param held whether it is this node that makes it; false: another one has, or does */
@@ -255,21 +265,49 @@ static const scep_err *lease_take(bool *held, candidates *c, identities_keeper *
     return scep_fail(p, UNAVAILABLE, "another node is about to make one, and did not yet");
 }
 
+/* Made, and put into the store. */
+static const scep_err *make(identities_keeper *k, const scep_ra *like, store *s,
+                            const store_key *key, apr_pool_t *p)
+{
+    put_job j = { 0 };
+
+    if (k->connector->remote)
+        SCEP_TRY(identities_enrol(&j.row, &j.draft, k->authority, k->connector, like, s, key, p));
+    else
+        SCEP_TRY(identities_renew(&j.row, k->authority, k->connector, like, key, p));
+    return store_run(s, put, &j, p);
+}
+
+static const scep_err *give_back(store_tx *tx, void *baton)
+{
+    const identities_keeper *k = baton;
+    apr_int64_t now = apr_time_sec(scep_now());
+    bool held;
+
+    return store_lease_take(tx, lease_name(k, store_tx_pool(tx)), k->holder, now, now, &held);
+}
+
+/* So that who starts next need not wait for its end, which comes anyway. */
+static bool lease_end(identities_keeper *k, store *s, apr_pool_t *p)
+{
+    return store_run(s, give_back, k, p) == NULL;
+}
+
 static const scep_err *renew(candidates *c, identities_keeper *k, store *s, const store_key *key,
                              apr_pool_t *p)
 {
-    put_job j = { 0 };
-    store_ra row;
+    const scep_err *err;
     bool held;
 
     SCEP_TRY(can_be_longer(k, c, p));
     SCEP_TRY(lease_take(&held, c, k, s, key, p));
     if (!held)
         return NULL;
-    SCEP_TRY(identities_renew(&row, k->authority, k->connector, c->n ? c->list[0]->ra : k->first,
-                              key, p));
-    j.row = &row;
-    SCEP_TRY(store_run(s, put, &j, p));
+    err = make(k, c->n ? c->list[0]->ra : k->first, s, key, p);
+    if (err) {
+        (void)lease_end(k, s, p);
+        return err;
+    }
     SCEP_TRY(look(c, k, s, key, NULL, p));
     log_line(LOG_LEVEL_INFO, "SCEP0300: [authority %s]: a new RA was made, valid for %ld days",
              k->authority->name, (long)(left_of(c) / DAY));
@@ -325,10 +363,12 @@ static const scep_err *keep(identities_keeper *k, store *s, const store_key *key
     SCEP_TRY(look(&c, k, s, key, NULL, p));
     renewal = renew_in_time(&c, k, s, key, p);
     if (!c.n)
-        return scep_fail(p, CONFIG,
-                         "[authority %s]: the RA that ca.conf names is not valid now, the store "
-                         "has no other one, and none can be made: %s",
-                         k->authority->name, renewal ? renewal->detail : "set the clock");
+        return scep_fail(p, CONFIG, "[authority %s]: %s, and none can be made: %s",
+                         k->authority->name,
+                         k->first ? "the RA that ca.conf names is not valid now, the store has no "
+                                    "other one"
+                                  : "ca.conf names no RA, the store has none",
+                         renewal ? renewal->detail : "set the clock");
     warn(k, &c);
     SCEP_TRY(take_up_all(k, &c, p));
     return renewal;

@@ -20,7 +20,8 @@ typedef struct identities {
 typedef struct identities_keeper identities_keeper;
 
 /**
- * @param first the RA that ca.conf names; checked but for its dates: after them the store's count
+ * @param first the RA that ca.conf names; checked but for its dates: after them the store's count.
+ *        NULL: there is none, and the CA, elsewhere, makes it from its templates
  * Opens nothing.
  */
 SCEP_MUST const scep_err *identities_make(identities_keeper **out, const conf_authority *a,
@@ -46,7 +47,8 @@ SCEP_MUST const scep_err *identities_keep(identities_keeper *k, store *s, const 
 SCEP_MUST const scep_err *identities_look(identities_keeper *k, store *s, const store_key *key,
                                           apr_pool_t *p);
 
-/** What holds now. Any thread. */
+/** What holds now. Any thread. NULL: nothing yet, where there was no first one and
+ * identities_keep() has not succeeded. */
 const identities *identities_now(const identities_keeper *k);
 
 #endif

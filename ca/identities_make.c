@@ -35,15 +35,25 @@ static const char *kind_of(const EVP_PKEY *key)
     return bits > 3072 ? "rsa4096" : bits > 2048 ? "rsa3072" : "rsa2048";
 }
 
-/* A CA is asked as for any device: it gets a PKCS#10. */
-static const scep_err *csr_make(scep_csr **out, EVP_PKEY *key, const X509 *like, apr_pool_t *p)
+const scep_err *identities_key(EVP_PKEY **out, EVP_PKEY *like, apr_pool_t *p)
+{
+    if (!scep_key_where(like))
+        return scep_key_make(out, like ? kind_of(like) : "rsa2048", p);
+    if (!EVP_PKEY_up_ref(like))
+        return scep_fail(p, INTERNAL, "a key cannot be shared");
+    *out = scep_EVP_PKEY(p, like);
+    return NULL;
+}
+
+const scep_err *identities_csr(scep_csr **out, EVP_PKEY *key, const X509_NAME *subject,
+                               apr_pool_t *p)
 {
     X509_REQ *req = scep_X509_REQ(p, X509_REQ_new());
     unsigned char *der = NULL, *to;
     int len = 0;
 
-    if (req && X509_REQ_set_subject_name(req, X509_get_subject_name(like)) &&
-        X509_REQ_set_pubkey(req, key) && X509_REQ_sign(req, key, issue_digest(key)))
+    if (req && X509_REQ_set_subject_name(req, subject) && X509_REQ_set_pubkey(req, key) &&
+        X509_REQ_sign(req, key, issue_digest(key)))
         len = i2d_X509_REQ(req, NULL);
     if (len > 0) {
         to = der = apr_palloc(p, (size_t)len);
@@ -80,12 +90,14 @@ static const scep_err *pair_make(scep_signer *out, const conf_authority *a, conn
                                  const scep_signer *like, uint32_t key_usage, apr_pool_t *p)
 {
     conf_template template = template_of(a, key_usage);
-    connector_answer answer;
+    connector_ask ask = { .template = &template };
+    connector_answer answer = { 0 };
     scep_csr *csr;
 
-    SCEP_TRY(scep_key_make(&out->key, kind_of(like->key), p));
-    SCEP_TRY(csr_make(&csr, out->key, like->cert, p));
-    SCEP_TRY(c->submit(&answer, c, &template, csr, p));
+    SCEP_TRY(identities_key(&out->key, like->key, p));
+    SCEP_TRY(identities_csr(&csr, out->key, X509_get_subject_name(like->cert), p));
+    ask.csr = csr;
+    SCEP_TRY(c->submit(&answer, c, &ask, p));
     if (answer.outcome != CONNECTOR_ISSUED)
         return scep_fail(p, UNAVAILABLE, "the CA did not issue an RA certificate: %s",
                          answer.outcome == CONNECTOR_PENDING ? "it waits for approval there"
@@ -109,13 +121,14 @@ static const scep_err *key_seal(scep_bytes *out, const store_ra *row, const char
     return seal_close(out, key, about(row, what, p), der, p);
 }
 
-static const scep_err *row_make(store_ra *row, const scep_ra *ra, const store_key *key,
-                                apr_pool_t *p)
+const scep_err *identities_close(store_ra *row, const scep_ra *ra, const char *authority,
+                                 const store_key *key, apr_pool_t *p)
 {
     identities_span span;
     unsigned char hash[32];
     unsigned int len;
 
+    *row = (store_ra){ .authority = authority };
     SCEP_TRY(scep_cert_der(&row->sign_cert, ra->sign.cert, p));
     SCEP_TRY(scep_cert_der(&row->decrypt_cert, ra->decrypt.cert, p));
     if (!X509_digest(ra->decrypt.cert, EVP_sha256(), hash, &len))
@@ -145,8 +158,7 @@ const scep_err *identities_renew(store_ra *out, const conf_authority *a, connect
     }
     SCEP_TRY(scep_ra_check(&ra, sk_X509_value(c->chain, 0), p));
     SCEP_TRY(scep_ra_check_dates(&ra, p));
-    *out = (store_ra){ .authority = a->name };
-    return row_make(out, &ra, key, p);
+    return identities_close(out, &ra, a->name, key, p);
 }
 
 static const scep_err *pair_open(scep_signer *out, const store_ra *row, const char *what,

@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "issue.h"
 #include "key.h"
+#include "subject.h"
 
 #include <apr_strings.h>
 #include <string.h>
@@ -12,47 +13,6 @@
 
 #define SKEW 300
 #define SERIAL_BITS 159
-
-/* RFC 4514 order: the most specific part is written first and encoded last. */
-static const scep_err *name_part(X509_NAME *name, char *part, const char *whole, apr_pool_t *p)
-{
-    char *equals = strchr(part, '=');
-
-    if (equals)
-        *equals++ = '\0';
-    if (!equals || !*equals || OBJ_txt2nid(part) == NID_undef ||
-        !X509_NAME_add_entry_by_txt(name, part, MBSTRING_UTF8, (unsigned char *)equals, -1, 0, 0))
-        return scep_fail(p, CONFIG,
-                         "\"%s\" is no name; parts like CN=…, O=…, OU=…, C=XX with commas between "
-                         "them are accepted, a comma inside a part as \"\\,\"",
-                         whole);
-    return NULL;
-}
-
-static const scep_err *name_read(X509_NAME **out, const char *text, apr_pool_t *p)
-{
-    char *part = apr_palloc(p, strlen(text) + 1);
-    const char *at = text;
-
-    *out = scep_X509_NAME(p, X509_NAME_new());
-    if (!*out)
-        return scep_fail(p, INTERNAL, "out of memory");
-    for (;;) {
-        size_t len = 0;
-
-        at += strspn(at, " ");
-        while (*at && *at != ',') {
-            if (*at == '\\' && at[1])
-                at++;
-            part[len++] = *at++;
-        }
-        part[len] = '\0';
-        SCEP_TRY(name_part(*out, part, text, p));
-        if (!*at)
-            return NULL;
-        at++;
-    }
-}
 
 static const scep_err *ca_dates(X509 *cert, int days, apr_pool_t *p)
 {
@@ -106,7 +66,7 @@ static const scep_err *ca_make(scep_signer *out, const init_plan *plan, apr_pool
     X509_NAME *name;
     bool p384;
 
-    SCEP_TRY(name_read(&name, plan->ca_name, p));
+    SCEP_TRY(subject_read(&name, plan->ca_name, p));
     SCEP_TRY(scep_key_make(&out->key, plan->ca_key, p));
     p384 = !EVP_PKEY_is_a(out->key, "RSA") && EVP_PKEY_get_bits(out->key) > 256;
     if (!cert || !X509_set_version(cert, X509_VERSION_3) || !X509_set_subject_name(cert, name) ||
@@ -140,7 +100,7 @@ static const scep_err *ra_make(scep_signer *out, const init_plan *plan, const sc
     const scep_err *err;
     X509_NAME *name;
 
-    SCEP_TRY(name_read(&name, plan->ra_name, p));
+    SCEP_TRY(subject_read(&name, plan->ra_name, p));
     SCEP_TRY(scep_key_make(&out->key, plan->ra_key, p));
     if (!X509_PUBKEY_set(&key, out->key))
         return scep_fail(p, INTERNAL, "an RA certificate cannot be made");

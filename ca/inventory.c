@@ -111,6 +111,32 @@ static const scep_err *pick(const store_certificate **out, store_tx *tx, const r
     return NULL;
 }
 
+static const scep_err *revoked_already(const store_certificate *row, apr_pool_t *p)
+{
+    return scep_fail(p, BAD_CERT_ID, "certificate %s of authority %s is revoked already",
+                     row->serial, row->authority);
+}
+
+static const scep_err *look_in_store(store_tx *tx, void *baton)
+{
+    revoke_job *j = baton;
+    const store_certificate *row;
+
+    SCEP_TRY(pick(&row, tx, j));
+    j->row = apr_pmemdup(store_tx_pool(tx), row, sizeof(*row));
+    return row->revoked ? revoked_already(row, store_tx_pool(tx)) : NULL;
+}
+
+const scep_err *inventory_look(store *s, const char *authority, const char *serial,
+                               const store_certificate **found, apr_pool_t *p)
+{
+    revoke_job j = { .authority = authority, .serial = serial };
+
+    SCEP_TRY(store_read(s, look_in_store, &j, p));
+    *found = j.row;
+    return NULL;
+}
+
 static const scep_err *revoke_in_store(store_tx *tx, void *baton)
 {
     revoke_job *j = baton;
@@ -124,9 +150,7 @@ static const scep_err *revoke_in_store(store_tx *tx, void *baton)
     j->row->reason = j->reason;
     SCEP_TRY(store_certificate_revoke(tx, row->authority, row->serial, j->row->revoked, j->reason,
                                       &done));
-    return done ? NULL
-                : scep_fail(p, BAD_CERT_ID, "certificate %s of authority %s is revoked already",
-                            row->serial, row->authority);
+    return done ? NULL : revoked_already(row, p);
 }
 
 const scep_err *inventory_revoke(store *s, const char *authority, const char *serial, int reason,

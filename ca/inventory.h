@@ -15,6 +15,10 @@ SCEP_MUST const scep_err *inventory_record(store_tx *tx, const issued_cert *cert
  *  authority issued it. @param found NULL: it is not ours. @return NULL, or REFUSED: not in DER */
 SCEP_MUST const scep_err *inventory_find(store_tx *tx, X509 *cert, const store_certificate **found);
 
+/** The one certificate that inventory_revoke() would revoke. @return as that */
+SCEP_MUST const scep_err *inventory_look(store *s, const char *authority, const char *serial,
+                                         const store_certificate **found, apr_pool_t *p);
+
 /**
  * Revoke.
  * @param authority "": the one that has that serial number

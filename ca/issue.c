@@ -5,13 +5,11 @@
 #include "clock.h"
 
 #include <apr_strings.h>
-#include <openssl/core_names.h>
 #include <openssl/rand.h>
 #include <time.h>
 
-#define SKEW 300          /* seconds a device's clock may be behind */
-#define SERIAL_SIZE 20    /* RFC 5280 4.1.2.2: at most so many octets */
-#define ALGORITHM_MOST 64 /* bytes of an AlgorithmIdentifier for a signature */
+#define SKEW 300       /* seconds a device's clock may be behind */
+#define SERIAL_SIZE 20 /* RFC 5280 4.1.2.2: at most so many octets */
 
 static const scep_err *failed(apr_pool_t *p, const char *what)
 {
@@ -75,22 +73,35 @@ static const scep_err *fetch_sha1(issue_ca *ca, apr_pool_t *p)
     return NULL;
 }
 
+/* The parameters are NULL with RSA (RFC 4055 5) and absent with ECDSA (RFC 5758 3.2). A context
+ * would say so, but not that of an engine's key. */
+static const scep_err *name_algorithm(issue_ca *ca, apr_pool_t *p)
+{
+    bool is_rsa = EVP_PKEY_is_a(ca->key, "RSA");
+    X509_ALGOR *algorithm = X509_ALGOR_new();
+    unsigned char *der = NULL;
+    int nid, len = 0;
+
+    if (algorithm &&
+        OBJ_find_sigid_by_algs(&nid, EVP_MD_get_type(issue_digest(ca->key)),
+                               is_rsa ? EVP_PKEY_RSA : EVP_PKEY_EC) &&
+        X509_ALGOR_set0(algorithm, OBJ_nid2obj(nid), is_rsa ? V_ASN1_NULL : V_ASN1_UNDEF, NULL))
+        len = i2d_X509_ALGOR(algorithm, &der);
+    X509_ALGOR_free(algorithm);
+    if (len > 0)
+        ca->algorithm = scep_bytes_dup(p, (scep_bytes){ der, (size_t)len });
+    OPENSSL_free(der);
+    return len > 0 ? NULL : failed(p, "the signature algorithm");
+}
+
 /* OpenSSL looks for the key's algorithm and its digest anew whenever a context is made ready. */
 static const scep_err *make_ready(issue_ca *ca, apr_pool_t *p)
 {
-    unsigned char *der = apr_palloc(p, ALGORITHM_MOST);
-    OSSL_PARAM params[] = { OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_ALGORITHM_ID, der,
-                                                    ALGORITHM_MOST),
-                            OSSL_PARAM_END };
-    EVP_PKEY_CTX *how = NULL;
-
     ca->signing = scep_EVP_MD_CTX(p, EVP_MD_CTX_new());
     if (!ca->signing ||
-        EVP_DigestSignInit(ca->signing, &how, issue_digest(ca->key), NULL, ca->key) != 1 ||
-        EVP_PKEY_CTX_get_params(how, params) != 1 || !OSSL_PARAM_modified(params))
+        EVP_DigestSignInit(ca->signing, NULL, issue_digest(ca->key), NULL, ca->key) != 1)
         return scep_fail(p, INTERNAL, "the CA key cannot be made ready to sign");
-    ca->algorithm = (scep_bytes){ der, params[0].return_size };
-    return NULL;
+    return name_algorithm(ca, p);
 }
 
 static const scep_err *profiles_make(issue_ca *ca, const apr_array_header_t *templates,

@@ -24,6 +24,9 @@
 #define PAUSE_MOST 600
 /* A control channel's buffer holds this much that httpd has not read yet. */
 #define UNREAD_MOST 65536
+/* What a CA elsewhere is asked about when this process leaves stands in the store; it is waited for
+ * because not every CA can be asked again. */
+#define LEAVING apr_time_from_sec(5)
 
 typedef struct running {
     int control, listener;
@@ -70,12 +73,15 @@ static const scep_err *block_term(apr_pool_t *p)
 /* Keys are read as root, the database is opened as the user. */
 static const scep_err *open_office(running *r, const char *conf_path, apr_pool_t *p)
 {
+    bool programs;
+
     SCEP_TRY(read_configure(r, p));
     r->orphaned = r->configure.respawn > 1 && !pause_for(r, r->configure.respawn - 1);
     if (r->orphaned)
         return NULL;
     /* before anything secret is in this process's memory */
-    if (office_wants_runner(r->configure.endpoints))
+    SCEP_TRY(office_wants_runner(&programs, conf_path, r->configure.endpoints, p));
+    if (programs)
         SCEP_TRY(runner_start(&r->runner, r->configure.exec_user, p));
     SCEP_TRY(office_load(&r->office, conf_path, r->configure.endpoints, p));
     SCEP_TRY(office_modules(r->office, r->runner, r->configure.exec_user, p));
@@ -86,7 +92,9 @@ static const scep_err *open_office(running *r, const char *conf_path, apr_pool_t
         return NULL;
     /* from here on there are threads, and only the server's may be told to end */
     SCEP_TRY(block_term(p));
-    SCEP_TRY(office_open(r->office, p));
+    SCEP_TRY(office_connect(r->office, r->runner, p));
+    SCEP_TRY(office_open(r->office, true, p));
+    SCEP_TRY(office_clerks_start(r->office, p));
     return chores_start(&r->chores, r->office, p);
 }
 
@@ -189,6 +197,11 @@ static int run_main(int argc, char **argv, apr_pool_t *p)
     else {
         ctl_stop(r.ctl);
         chores_stop(r.chores);
+        if (!office_clerks_stop(r.office, LEAVING)) {
+            log_line(LOG_LEVEL_WARN, "SCEP0259: NDES-3 scep-ca ends while CAs are being asked; the "
+                                     "next one looks into what became of that");
+            _exit(0); /* threads hold what the pools own */
+        }
         store_close(r.office->store);
         log_line(LOG_LEVEL_INFO, "SCEP0204: NDES-3 scep-ca has stopped");
     }

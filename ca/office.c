@@ -2,6 +2,7 @@
 #include "office_int.h"
 
 #include "key.h"
+#include "received.h"
 
 #include <apr_strings.h>
 #include <string.h>
@@ -52,18 +53,6 @@ renewal_place office_renewal_place(const office_endpoint *e)
     return (renewal_place){ e->name, scep_settings_text(&e->settings, SCEP_SET_RenewalFrom) };
 }
 
-/* The same bytes are the same key; a CA may have encoded it anew. */
-static bool is_for(const issued_cert *cert, const scep_csr *csr, apr_pool_t *p)
-{
-    EVP_PKEY *key;
-    scep_bytes der;
-
-    if (!cert)
-        return false;
-    return scep_bytes_equal(cert->spki, csr->spki) ||
-           (!scep_spki_read(&key, &der, cert->spki, p) && EVP_PKEY_eq(key, csr->key) == 1);
-}
-
 const char *office_typed(const char *text, apr_pool_t *p)
 {
     return scep_printable(p, scep_bytes_of(text), 300);
@@ -72,19 +61,21 @@ const char *office_typed(const char *text, apr_pool_t *p)
 const scep_err *office_ask_ca(const issued_cert **out, const office_authority *a,
                               const conf_template *template, const scep_csr *csr, apr_pool_t *p)
 {
+    const connector_ask ask = { .template = template, .csr = csr };
     connector_answer answer = { 0 };
 
-    SCEP_TRY(a->connector->submit(&answer, a->connector, template, csr, p));
+    SCEP_TRY(a->connector->submit(&answer, a->connector, &ask, p));
     switch (answer.outcome) {
     case CONNECTOR_DENIED:
         return scep_fail(p, REFUSED, "the CA denied: %s", answer.reason);
     case CONNECTOR_PENDING:
+    case CONNECTOR_LOST:
         return scep_fail(p, UNAVAILABLE, "the CA has put the request off");
     case CONNECTOR_ISSUED:
         break;
     }
     /* whatever a CA sends, a device gets a certificate for its own key only. */
-    if (!is_for(answer.cert, csr, p))
+    if (!answer.cert || !received_is_for(answer.cert->spki, csr, p))
         return scep_fail(p, UNAVAILABLE, "the CA returned a certificate for another key");
     *out = answer.cert;
     return NULL;

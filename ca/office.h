@@ -21,7 +21,8 @@ typedef struct office_authority {
     connector *connector;
     identities_keeper *identities;
     renewal_trust trust;
-    struct office_authority *next; /* takes over; NULL: none is prepared */
+    struct office_authority *next;      /* takes over; NULL: none is prepared */
+    struct office_directory *directory; /* NULL: none */
 } office_authority;
 
 /* Answers since this scep-ca was loaded. Any thread counts. */
@@ -48,6 +49,7 @@ typedef struct office {
     scep_limit *failed;              /* challenges, by endpoint and address */
     scep_limit *minted;              /* by endpoint and user */
     apr_time_t since;                /* when it was opened */
+    struct clerks *clerks;           /* who ask CAs elsewhere; NULL: nobody does */
 } office;
 
 /**
@@ -59,16 +61,39 @@ typedef struct office {
 SCEP_MUST const scep_err *office_load(office **out, const char *conf_path,
                                       const apr_array_header_t *endpoints, apr_pool_t *p);
 
-/** Do any of @a endpoints (of scep_wire_endpoint) have a policy module that is a program? */
-bool office_wants_runner(const apr_array_header_t *endpoints);
+/**
+ * Is there a program to run: do any of @a endpoints (of scep_wire_endpoint) have a policy module
+ * that is one, or an authority of ca.conf a connector? Opens no secret.
+ * @return NULL, or CONFIG: ca.conf is not readable
+ */
+SCEP_MUST const scep_err *office_wants_runner(bool *out, const char *conf_path,
+                                              const apr_array_header_t *endpoints, apr_pool_t *p);
 
 /** Load the policy modules of the endpoints, with what needs privileges, too.
  *  @param r NULL: programs are checked and cannot be called. @return NULL, or CONFIG (NDES-53) */
 SCEP_MUST const scep_err *office_modules(office *o, runner *r, const char *exec_user,
                                          apr_pool_t *p);
 
-/** Open the store and see that every authority has an RA; as the user scep-ca runs as. */
-SCEP_MUST const scep_err *office_open(office *o, apr_pool_t *p);
+/** Start the connectors, as the user scep-ca runs as. @param r NULL: there is no program to run */
+SCEP_MUST const scep_err *office_connect(office *o, runner *r, apr_pool_t *p);
+
+/** Open the store and see that every authority has an RA; as the user scep-ca runs as.
+ *  @param serves false: look only, and ask no CA elsewhere for an RA that is not there yet */
+SCEP_MUST const scep_err *office_open(office *o, bool serves, apr_pool_t *p);
+
+/** Compare once more what the directory of an authority publishes with ca.conf, where that is due.
+ *  @return NULL; CONFIG: something is not as it should be; UNAVAILABLE: no server answers */
+SCEP_MUST const scep_err *office_directory_refresh(const office_authority *a, apr_pool_t *p);
+
+/** Start whoever asks CAs elsewhere, among them about what a former process left. */
+SCEP_MUST const scep_err *office_clerks_start(office *o, apr_pool_t *p);
+
+/** They look for nothing more in the store. */
+void office_clerks_leave(const office *o);
+
+/** Wait at most @a within for what is being asked. @return false: threads go on; nothing may be
+ *  freed, and the process is to end */
+bool office_clerks_stop(office *o, apr_interval_time_t within);
 
 /** The number of what workers know of an endpoint: its RAs and those of the next CA. */
 uint64_t office_generation(const office_endpoint *e);

@@ -28,6 +28,9 @@ static const scep_err *look_up(store_tx *tx, void *baton)
     a->conflict = err && err->code == SCEP_REFUSED ? err : NULL;
     if (err && !a->conflict)
         return err;
+    a->denied = NULL;
+    if (a->answer.state == TRANSACTION_DENIED)
+        return store_request_get(tx, a->answer.request, &a->denied);
     if (a->answer.state != TRANSACTION_NEW || !a->challenge_hash || a->endpoint->module)
         return NULL;
     if (a->single)
@@ -101,6 +104,7 @@ static const scep_err *settle_pending(store_tx *tx, void *baton)
         .message_type = a->message_type,
         .csr = a->csr,
         .old = a->old,
+        .to_ca = !a->pends,
     };
     const request_limits limits = { .most = scep_settings_number(s, SCEP_SET_PendingMax),
                                     .days = scep_settings_number(s, SCEP_SET_Refresh) };
@@ -139,6 +143,10 @@ static const scep_err *judge(application *a)
 
     if (a->old)
         SCEP_TRY(scep_time_seconds(&facts.old_not_after, X509_get0_notAfter(a->old), a->p));
+    /* not for whoever would be refused without it */
+    if (facts.challenge_good || a->old || !a->enforced)
+        SCEP_TRY(
+            office_directory_confirms(&facts.sid_doubt, a->authority, a->template, a->csr, a->p));
     verdict = policy_judge(&facts, a->p);
     a->pends = verdict.outcome == POLICY_PEND;
     a->uses_challenge = a->transaction->challenged = verdict.uses_challenge;
@@ -152,12 +160,35 @@ static const scep_err *judge(application *a)
 static const scep_err *as_answered(const application *a)
 {
     if (a->answer.state == TRANSACTION_DENIED)
-        return scep_fail(a->p, REFUSED, "denied by the administrator");
+        return scep_fail(a->p, REFUSED, "%s", office_denial(a->denied, a->p));
     if (a->answer.state == TRANSACTION_REVOKED)
         return scep_fail(a->p, REFUSED,
                          "the certificate of this request was revoked; the device must make a new "
                          "request");
     return NULL;
+}
+
+/* Before a clerk may tell the policy module what became of it. */
+static void leaves(void *baton)
+{
+    application *a = baton;
+    const scep_err *unheard = office_module_notify(a, NULL);
+
+    (void)unheard; /* as of any that waits */
+    a->told_pending = true;
+}
+
+/* A CA elsewhere is asked after it was recorded what for, by somebody else. Nothing is, and the
+ * challenge stays good, where it is not going to be asked now. */
+static const scep_err *ask_elsewhere(application *a)
+{
+    SCEP_TRY(office_remote_ready(a->o, a->authority, a->p));
+    SCEP_TRY(store_run(a->o->store, settle_pending, a, a->p));
+    if (a->repeated ||
+        !office_remote_ask(a->o, a->authority, a->answer.request, a->deadline, false, leaves, a))
+        return NULL;
+    SCEP_TRY(store_read(a->o->store, look_up, a, a->p));
+    return as_answered(a);
 }
 
 /* With the reservation held. */
@@ -173,6 +204,8 @@ static const scep_err *decide(application *a)
         return a->conflict;
     if (a->pends)
         SCEP_TRY(store_run(a->o->store, settle_pending, a, a->p));
+    else if (a->authority->connector->remote)
+        SCEP_TRY(ask_elsewhere(a));
     else
         SCEP_TRY(issue(a));
     if (!a->repeated)
@@ -215,7 +248,9 @@ const scep_err *office_apply(application *a)
         reservation_take(a->o->reservations, reserved, a->transaction->owner, a->deadline, a->p));
     /* Told while the challenge is still held, so that a module has used it up before another
      * request may bring it. */
-    err = office_module_notify(a, decide(a));
+    err = decide(a);
+    if (err || a->answer.state != TRANSACTION_PENDING || !a->told_pending)
+        err = office_module_notify(a, err);
     reservation_drop(a->o->reservations, reserved, a->transaction->owner);
     return err;
 }
@@ -295,6 +330,16 @@ static void audit(const application *a, const scep_wire_verdict *verdict)
              apr_time_as_msec(apr_time_now() - a->begin));
 }
 
+/* Which of the two is known of what came just now; the queue knows it of the others. */
+static const char *waited_for(const application *a)
+{
+    const office_authority *asked = a->authority ? a->authority : a->endpoint->authority;
+
+    if (!asked->connector->remote || a->pends)
+        return "approval";
+    return a->csr && !a->repeated ? "the CA" : "the CA or approval";
+}
+
 void office_answer(scep_wire_verdict *out, const application *a, const scep_err *err)
 {
     *out = (scep_wire_verdict){ .status = SCEP_STATUS_ISSUED, .detail = "" };
@@ -306,7 +351,8 @@ void office_answer(scep_wire_verdict *out, const application *a, const scep_err 
             out->detail = err->detail; /* its own words, not those about challenges kept here */
     } else if (a->answer.state == TRANSACTION_PENDING) {
         out->status = SCEP_STATUS_PENDING;
-        out->detail = apr_psprintf(a->p, "it waits for approval as request %s", a->answer.request);
+        out->detail =
+            apr_psprintf(a->p, "it waits for %s as request %s", waited_for(a), a->answer.request);
     } else {
         out->certificate = a->answer.certificate;
         out->authority = a->answer.authority;

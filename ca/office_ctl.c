@@ -5,6 +5,7 @@
 #include "inventory.h"
 #include "log.h"
 #include "request.h"
+#include "submission.h"
 
 #include <apr_lib.h>
 #include <apr_strings.h>
@@ -23,6 +24,8 @@ typedef struct decision {
     const conf_template *template;
     transaction *transaction;
     const issued_cert *cert;
+    const store_request *given; /* to the CA elsewhere, which has not decided: how it stands */
+    bool told;                  /* the policy module hears of it from a clerk */
 } decision;
 
 static const scep_err *find_waiting(store_tx *tx, void *baton)
@@ -67,12 +70,9 @@ static const scep_err *find_rules(decision *d)
     return NULL;
 }
 
-/* The certificate that stands for a renewal may have been revoked, or have ended, while the request
- * waited. */
-static const scep_err *check_old(const decision *d)
+const scep_err *office_renewal_again(const office *o, const store_request *r, apr_pool_t *p)
 {
-    const store_request *r = d->request;
-    const office_endpoint *e = d->endpoint;
+    const office_endpoint *e = office_endpoint_find(o, r->endpoint);
     renewal_place place;
     renewal_facts facts;
     X509 *old;
@@ -80,13 +80,50 @@ static const scep_err *check_old(const decision *d)
     if (!r->old.len)
         return NULL;
     if (!e)
-        return scep_fail(d->p, CONFIG,
+        return scep_fail(p, CONFIG,
                          "endpoint %s, where the renewal was asked for, is not in httpd's "
                          "configuration any more: add it again, or deny the request",
                          r->endpoint);
-    SCEP_TRY(scep_cert_read(&old, r->old, d->p));
+    SCEP_TRY(scep_cert_read(&old, r->old, p));
     place = office_renewal_place(e);
-    return renewal_check(&facts, old, &e->authority->trust, &place, d->o->store, d->p);
+    return renewal_check(&facts, old, &e->authority->trust, &place, o->store, p);
+}
+
+static const scep_err *queue_in_store(store_tx *tx, void *baton)
+{
+    decision *d = baton;
+
+    return submission_queue(tx, d->request, d->by);
+}
+
+/* A CA elsewhere is asked by the clerks, and waited for. */
+static const scep_err *approve_elsewhere(decision *d)
+{
+    apr_time_t deadline = apr_time_now() + apr_time_from_sec(d->authority->conf->timeout + 2);
+    const store_request *row;
+
+    SCEP_TRY(store_run(d->o->store, queue_in_store, d, d->p));
+    /* its row tells what became of it, and the clerk the policy module where it was left alone */
+    d->told = !office_remote_ask(d->o, d->authority, d->id, deadline, true, NULL, NULL);
+    SCEP_TRY(office_remote_outcome(&d->cert, &row, d->o, d->id, d->p));
+    if (d->cert)
+        return NULL;
+    if (strcmp(row->state, "denied") != 0) {
+        d->given = row;
+        return NULL;
+    }
+    if (!d->told)
+        office_module_decided(d->endpoint, d->request, NULL, d->p);
+    return scep_fail(d->p, REFUSED, "%s", office_denial(row, d->p));
+}
+
+static const scep_err *check_stuck(const decision *d)
+{
+    if (request_is_stuck(d->request))
+        return NULL;
+    return scep_fail(d->p, BAD_CERT_ID,
+                     "request %s is on its way to the CA already (%s); it can be denied", d->id,
+                     d->request->state);
 }
 
 static const scep_err *approve(decision *d)
@@ -94,11 +131,14 @@ static const scep_err *approve(decision *d)
     scep_csr *csr;
 
     SCEP_TRY(store_run(d->o->store, find_waiting, d, d->p));
+    SCEP_TRY(check_stuck(d));
     SCEP_TRY(find_rules(d));
-    SCEP_TRY(check_old(d));
+    SCEP_TRY(office_renewal_again(d->o, d->request, d->p));
     SCEP_TRY(scep_csr_read(&csr, d->request->csr, d->p));
     SCEP_TRY(
         office_module_verify_again(d->endpoint, d->request, apr_time_now() + d->o->timeout, d->p));
+    if (d->authority->connector->remote)
+        return approve_elsewhere(d);
     SCEP_TRY(office_ask_ca(&d->cert, d->authority, d->template, csr, d->p));
     SCEP_TRY(request_transaction(&d->transaction, d->request, d->p));
     transaction_set_issued(d->transaction, d->cert, d->authority->conf->name);
@@ -121,6 +161,7 @@ static void audit_decision(const decision *d, bool approved, const scep_err *err
              "subject=\"%.300s\" serial=%s by=\"%s\"",
              approved ? "approve" : "deny", d->id, r ? r->transaction_id : "",
              err        ? "failed"
+             : d->given ? "given"
              : approved ? "issued"
                         : "denied",
              err ? scep_code_describe(err->code)->name : "OK",
@@ -141,7 +182,14 @@ const scep_err *office_decide(scep_wire_done *out, office *o, const scep_wire_de
 
     audit_decision(&d, approved, err);
     SCEP_TRY(err);
-    office_module_decided(office_endpoint_find(o, d.request->endpoint), d.request, d.cert, p);
+    if (d.given) {
+        out->serial = "";
+        out->text = apr_psprintf(p, "request %s was given to the CA%s%s", d.id,
+                                 *d.given->reason ? ": " : "", d.given->reason);
+        return NULL;
+    }
+    if (!d.told)
+        office_module_decided(office_endpoint_find(o, d.request->endpoint), d.request, d.cert, p);
     out->serial = d.cert ? d.cert->serial : "";
     out->text = d.cert ? apr_psprintf(p, "request %s: certificate %s was issued", d.id, out->serial)
                        : apr_psprintf(p, "request %s was denied", d.id);
@@ -186,6 +234,21 @@ static const scep_err *reason_check(uint32_t reason, apr_pool_t *p)
                      reason);
 }
 
+/* A CA elsewhere that wants to hear of it does so first: what it refuses is not revoked. */
+static const scep_err *revoke_elsewhere(const office *o, const char *serial,
+                                        const scep_wire_revoke *in, apr_pool_t *p)
+{
+    const store_certificate *found;
+    const office_authority *a;
+
+    SCEP_TRY(inventory_look(o->store, in->authority, serial, &found, p));
+    a = office_authority_find(o, found->authority);
+    if (!a || !a->connector->revoke)
+        return NULL;
+    return a->connector->revoke(a->connector, found->der, (int)in->reason,
+                                deadline_in(apr_time_from_sec(a->conf->timeout)), p);
+}
+
 static const scep_err *revoke_one(const store_certificate **out, const office *o,
                                   const scep_wire_revoke *in, apr_pool_t *p)
 {
@@ -193,6 +256,7 @@ static const scep_err *revoke_one(const store_certificate **out, const office *o
 
     SCEP_TRY(serial_read(&serial, in->serial, p));
     SCEP_TRY(reason_check(in->reason, p));
+    SCEP_TRY(revoke_elsewhere(o, serial, in, p));
     return inventory_revoke(o->store, in->authority, serial, (int)in->reason, out, p);
 }
 

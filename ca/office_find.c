@@ -14,7 +14,8 @@ typedef struct poll_job {
     long minutes; /* SCEPCacheRequest */
     bool module;  /* is to be told what it delivers */
     transaction_answer answer;
-    const store_request *waited; /* where a module is to be told; NULL: not kept */
+    const store_request *waited; /* where a module is to be told, or why it was denied; NULL: not
+                                    kept */
 } poll_job;
 
 static const scep_err *poll_in_store(store_tx *tx, void *baton)
@@ -23,7 +24,8 @@ static const scep_err *poll_in_store(store_tx *tx, void *baton)
 
     j->waited = NULL;
     SCEP_TRY(transaction_poll(tx, j->transaction, j->minutes, &j->answer));
-    if (!j->module || j->answer.state != TRANSACTION_ISSUED || !*j->answer.request)
+    if (j->answer.state != TRANSACTION_DENIED &&
+        !(j->module && j->answer.state == TRANSACTION_ISSUED && *j->answer.request))
         return NULL;
     return store_request_get(tx, j->answer.request, &j->waited);
 }
@@ -55,7 +57,7 @@ static const scep_err *poll(application *a)
     if (a->answer.state == TRANSACTION_NEW)
         return scep_fail(a->p, BAD_CERT_ID, "no request of this transactionID and key is known");
     if (a->answer.state == TRANSACTION_DENIED)
-        return scep_fail(a->p, REFUSED, "denied by the administrator");
+        return scep_fail(a->p, REFUSED, "%s", office_denial(j.waited, a->p));
     return j.module && a->answer.state == TRANSACTION_ISSUED ? tell_module(a, j.waited) : NULL;
 }
 

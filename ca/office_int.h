@@ -4,6 +4,7 @@
 #ifndef CA_OFFICE_INT_H
 #define CA_OFFICE_INT_H
 
+#include "clerks.h"
 #include "office.h"
 #include "transaction.h"
 
@@ -37,7 +38,9 @@ typedef struct application {
     const scep_err *conflict; /* the transactionID belongs to another key */
     const issued_cert *cert;  /* that was made for this application */
     bool repeated;            /* the answer was there already */
+    bool told_pending;        /* the policy module knows that it waits */
     transaction_answer answer;
+    const store_request *denied; /* where it was: its row; NULL: it is not kept */
 } application;
 
 /** REFUSED: there is no such endpoint. */
@@ -62,12 +65,55 @@ typedef struct office_view {
 office_view office_view_of(const office_endpoint *e);
 
 /**
- * Ask the CA.
+ * Ask the CA of an authority that is not remote.
  * @return NULL; REFUSED: it denies; UNAVAILABLE: it cannot be asked, or what it sent is of no use
  */
 SCEP_MUST const scep_err *office_ask_ca(const issued_cert **out, const office_authority *a,
                                         const conf_template *template, const scep_csr *csr,
                                         apr_pool_t *p);
+
+/** UNAVAILABLE: the CA of that authority, which is elsewhere, is left alone for a while. */
+SCEP_MUST const scep_err *office_remote_ready(const office *o, const office_authority *a,
+                                              apr_pool_t *p);
+
+/** Have a request of the queue asked about. As clerks_ask(). */
+bool office_remote_ask(const office *o, const office_authority *a, const char *id,
+                       apr_time_t deadline, bool patient, clerks_leave_fn leaves, void *baton);
+
+/** The certificate that stands for a renewal may have been revoked, or have ended, while the
+ *  request waited. @return NULL; as renewal_check(); CONFIG: the endpoint is gone */
+SCEP_MUST const scep_err *office_renewal_again(const office *o, const store_request *r,
+                                               apr_pool_t *p);
+
+/** How a request stands. @param out where it was issued, otherwise NULL; der, serial and subject
+ *  only */
+SCEP_MUST const scep_err *office_remote_outcome(const issued_cert **out, const store_request **row,
+                                                const office *o, const char *id, apr_pool_t *p);
+
+/** Open the directories of the authorities, with what needs privileges. @return NULL, or CONFIG */
+SCEP_MUST const scep_err *office_directories_load(office *o, apr_pool_t *p);
+
+/** Compare what they publish with ca.conf, and apply their templates; before anybody else reads
+ *  templates. @return NULL; CONFIG: a CA certificate or a template is not as it should be;
+ *          UNAVAILABLE: no server answers, and templates stand there only */
+SCEP_MUST const scep_err *office_directories_look(office *o, apr_pool_t *p);
+
+/** May that user enrol on these templates, as far as the authority's directory is concerned?
+ *  @param why not; "": he may, or there is no directory
+ *  @return NULL; UNAVAILABLE or CONFIG: it is not known */
+SCEP_MUST const scep_err *office_directory_permits(const char **why, const office_authority *a,
+                                                   const conf_template *const *templates, int n,
+                                                   const char *user, apr_pool_t *p);
+
+/** Does the directory confirm the Microsoft SID that the request claims?
+ *  @param why not; "": it does, or none is claimed, or the template does not ask it
+ *  @return NULL; UNAVAILABLE or CONFIG: it is not known; BAD_SUBJECT: no SID can be read */
+SCEP_MUST const scep_err *office_directory_confirms(const char **why, const office_authority *a,
+                                                    const conf_template *template,
+                                                    const scep_csr *csr, apr_pool_t *p);
+
+/** Who denied it and why. @param row NULL: it is not kept */
+const char *office_denial(const store_request *row, apr_pool_t *p);
 
 /** The way of an application from its CSR, template and key_hash to the committed answer. */
 SCEP_MUST const scep_err *office_apply(application *a);

@@ -25,9 +25,12 @@ static const scep_err *list_requests(store_tx *tx, void *baton)
 
 static const scep_err *state_wanted(const char **out, const char *state, apr_pool_t *p)
 {
-    static const char *const states[] = { "pending", "issued", "denied", "expired" };
+    static const char *const states[] = {
+        STORE_REQUEST_STUCK, "pending", "queued", "asked",  "waits", "lost",
+        "withheld",          "issued",  "denied", "expired"
+    };
 
-    *out = *state ? state : "pending";
+    *out = *state ? state : STORE_REQUEST_STUCK;
     for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
         if (!strcmp(*out, states[i]))
             return NULL;
@@ -35,8 +38,8 @@ static const scep_err *state_wanted(const char **out, const char *state, apr_poo
     if (!strcmp(state, "all"))
         return NULL;
     return scep_fail(p, BAD_REQUEST,
-                     "no request is ever \"%s\"; pending, issued, denied, expired and all are "
-                     "accepted",
+                     "no request is ever \"%s\"; pending, queued, asked, waits, lost, withheld, "
+                     "issued, denied, expired and all are accepted",
                      office_typed(state, p));
 }
 

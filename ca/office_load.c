@@ -21,13 +21,17 @@ static const scep_err *signer_load(scep_signer *out, const char *cert, const cha
     return scep_key_load(&out->key, key, p);
 }
 
-/* The RA of ca.conf. It may have ended: those in the store come after it. */
+/* The RA of ca.conf. It may have ended: those in the store come after it. NULL: none; the CA makes
+ * it. */
 static const scep_err *ra_load(scep_ra **out, const office *o, const conf_authority *section,
                                X509 *ca, apr_pool_t *p)
 {
     scep_ra *ra = apr_pcalloc(p, sizeof(*ra));
     const scep_err *err;
 
+    *out = NULL;
+    if (!section->ra_sign_cert)
+        return NULL;
     SCEP_TRY(signer_load(&ra->sign, section->ra_sign_cert, section->ra_sign_key, p));
     SCEP_TRY(signer_load(&ra->decrypt, section->ra_decrypt_cert, section->ra_decrypt_key, p));
     err = scep_ra_check(ra, ca, p);
@@ -48,6 +52,39 @@ static const scep_err *authority_load(office *o, const conf_authority *section, 
     SCEP_TRY(ra_load(&ra, o, section, sk_X509_value(a->connector->chain, 0), p));
     SCEP_TRY(identities_make(&a->identities, section, a->connector, ra, p));
     APR_ARRAY_PUSH(o->authorities, office_authority *) = a;
+    return NULL;
+}
+
+/* Workers of httpd log in to the token of an RA: what else is in there would be in their hands. */
+static const scep_err *token_check(const office *o, const conf_authority *ra, const char *key,
+                                   const char *ra_key, apr_pool_t *p)
+{
+    const char *token = scep_key_token(ra_key, p);
+
+    for (int i = 0; token && i < o->conf->authorities->nelts; i++) {
+        const conf_authority *a = APR_ARRAY_IDX(o->conf->authorities, i, conf_authority *);
+        bool of_ca = scep_key_same_token(a->ca_key, ra_key, p);
+
+        if (of_ca || scep_key_same_token(a->adcs.agent_key, ra_key, p))
+            return scep_fail(p, CONFIG,
+                             "%s: [authority %s]: %s is in the same %s as %s of [authority %s]: "
+                             "httpd's workers use the keys of an RA, and could use that one as "
+                             "well; keep them in two tokens, with a PIN each",
+                             o->conf->path, ra->name, key, token, of_ca ? "ca_key" : "agent_key",
+                             a->name);
+    }
+    return NULL;
+}
+
+/* Once all of them are loaded. */
+static const scep_err *tokens_check(const office *o, apr_pool_t *p)
+{
+    for (int i = 0; i < o->conf->authorities->nelts; i++) {
+        const conf_authority *a = APR_ARRAY_IDX(o->conf->authorities, i, conf_authority *);
+
+        SCEP_TRY(token_check(o, a, "ra_sign_key", a->ra_sign_key, p));
+        SCEP_TRY(token_check(o, a, "ra_decrypt_key", a->ra_decrypt_key, p));
+    }
     return NULL;
 }
 
@@ -227,7 +264,9 @@ const scep_err *office_load(office **out, const char *conf_path,
     SCEP_TRY(store_key_load(&o->key, c->store_key, p));
     for (int i = 0; i < c->authorities->nelts; i++)
         SCEP_TRY(authority_load(o, APR_ARRAY_IDX(c->authorities, i, conf_authority *), p));
+    SCEP_TRY(tokens_check(o, p));
     SCEP_TRY(authorities_link(o, p));
+    SCEP_TRY(office_directories_load(o, p));
     for (int i = 0; endpoints && i < endpoints->nelts; i++)
         SCEP_TRY(endpoint_load(o, &APR_ARRAY_IDX(endpoints, i, scep_wire_endpoint), p));
     qsort(o->endpoints->elts, (size_t)o->endpoints->nelts, sizeof(office_endpoint *), by_name);
@@ -235,29 +274,50 @@ const scep_err *office_load(office **out, const char *conf_path,
     return NULL;
 }
 
-/* Where a new RA cannot be made, the one that holds serves on; without one nothing does. */
-static const scep_err *ra_keep(office *o, office_authority *a, apr_pool_t *p)
+/* What was not done about an RA is a fault where nothing serves without it. */
+static const scep_err *ra_judge(const office *o, const office_authority *a, const scep_err *err,
+                                apr_pool_t *p)
 {
-    const scep_err *err = identities_keep(a->identities, o->store, o->key, p);
+    const identities *now = identities_now(a->identities);
 
     if (!err)
         return NULL;
-    if (scep_ra_check_dates(identities_now(a->identities)->ra[0], p))
+    if (!now || scep_ra_check_dates(now->ra[0], p))
         return scep_fail(p, CONFIG, "%s: [authority %s]: %s (NDES-10)", o->conf->path,
                          a->conf->name, err->detail);
     log_err(LOG_LEVEL_WARN, "SCEP0248", "NDES-10 an RA was not renewed", err);
     return NULL;
 }
 
-const scep_err *office_open(office *o, apr_pool_t *p)
+/* A CA elsewhere may hang: an RA is asked of it here only where nothing serves without one. Chores
+ * renew in time. */
+static const scep_err *ra_open(const office *o, office_authority *a, bool serves, apr_pool_t *p)
+{
+    const identities *now;
+    const scep_err *err;
+
+    if (!a->connector->remote)
+        return ra_judge(o, a, identities_keep(a->identities, o->store, o->key, p), p);
+    err = identities_look(a->identities, o->store, o->key, p);
+    now = identities_now(a->identities);
+    if (!err && serves && (!now || scep_ra_check_dates(now->ra[0], p)))
+        err = identities_keep(a->identities, o->store, o->key, p);
+    return ra_judge(o, a, err, p);
+}
+
+const scep_err *office_open(office *o, bool serves, apr_pool_t *p)
 {
     o->since = scep_now();
+    SCEP_TRY(office_directories_look(o, p));
     SCEP_TRY(reservations_make(&o->reservations, p));
     SCEP_TRY(scep_limit_make(&o->failed, p));
     SCEP_TRY(scep_limit_make(&o->minted, p));
     SCEP_TRY(store_open(&o->store, o->conf->store, p));
-    for (int i = 0; i < o->authorities->nelts; i++)
-        SCEP_TRY(ra_keep(o, APR_ARRAY_IDX(o->authorities, i, office_authority *), p));
+    for (int i = 0; i < o->authorities->nelts; i++) {
+        office_authority *a = APR_ARRAY_IDX(o->authorities, i, office_authority *);
+
+        SCEP_TRY(ra_open(o, a, serves, p));
+    }
     office_singles_judge(o, p);
     return NULL;
 }

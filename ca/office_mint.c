@@ -69,25 +69,43 @@ static const scep_err *bind_all(policy_binding *out, const office_endpoint *e,
     return bind_template(&out->template_name, e, in->template_name ? in->template_name : "", p);
 }
 
-/* As NDES has it: whoever gets a challenge may enrol on each template that it is good for. */
-static bool permitted(minting *m)
+/* The templates that the challenge will be good for. @return how many */
+static int templates_wanted(const conf_template *out[TEMPLATES], minting *m)
 {
-    const conf_template *all[TEMPLATES];
     const char *bound = m->order.bound.template_name, *names = "";
-    int n = templates_of(all, m->e);
+    const conf_template *all[TEMPLATES];
+    int n = templates_of(all, m->e), wanted = 0;
 
     for (int i = 0; i < n; i++) {
         if (*bound && strcmp(bound, all[i]->name) != 0)
             continue;
         names = apr_pstrcat(m->p, names, *names ? ", " : "", all[i]->name, NULL);
-        if (m->administrator || conf_may_enroll(all[i], m->in->user))
-            continue;
-        m->reason =
-            apr_psprintf(m->p, "template %s does not name this user in its enroll", all[i]->name);
-        return false;
+        out[wanted++] = all[i];
     }
     m->order.templates = names;
-    return true;
+    return wanted;
+}
+
+/* As NDES has it: whoever gets a challenge may enrol on each template that it is good for. Both
+ * ca.conf and the directory have to say so; the directory is asked last, as it takes its time. */
+static const scep_err *permit(bool *out, minting *m)
+{
+    const conf_template *wanted[TEMPLATES];
+    int n = templates_wanted(wanted, m);
+
+    *out = m->administrator;
+    if (*out)
+        return NULL;
+    for (int i = 0; i < n; i++) {
+        if (conf_may_enroll(wanted[i], m->in->user))
+            continue;
+        m->reason = apr_psprintf(m->p, "template %s does not name this user in its enroll",
+                                 wanted[i]->name);
+        return NULL;
+    }
+    SCEP_TRY(office_directory_permits(&m->reason, m->e->authority, wanted, n, m->in->user, m->p));
+    *out = !*m->reason;
+    return NULL;
 }
 
 /* @return seconds to wait; 0: go on */
@@ -155,6 +173,8 @@ static const scep_err *mint_one(scep_wire_minted *out, const minting *m)
 
 static const scep_err *mint(scep_wire_minted *out, minting *m)
 {
+    bool may;
+
     SCEP_TRY(office_endpoint_wanted(&m->e, m->o, m->in->endpoint, m->p));
     out->minutes = (uint32_t)scep_settings_number(&m->e->settings, SCEP_SET_PasswordValidity);
     out->outcome = SCEP_MINT_NOT_PERMITTED;
@@ -172,7 +192,8 @@ static const scep_err *mint(scep_wire_minted *out, minting *m)
     else
         SCEP_TRY(bind_all(&m->order.bound, m->e, m->in, m->p));
     out->outcome = SCEP_MINT_NOT_PERMITTED;
-    if (!permitted(m))
+    SCEP_TRY(permit(&may, m));
+    if (!may)
         return NULL;
     return m->e->module ? office_module_mint(out, m->e, m->order.bound.template_name, m->in, m->p)
                         : mint_one(out, m);

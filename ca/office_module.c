@@ -14,7 +14,7 @@
 /* scepctl does not wait longer for a module to hear of what was decided anyway. */
 #define DECIDED_TIME apr_time_from_sec(10)
 
-bool office_wants_runner(const apr_array_header_t *endpoints)
+static bool has_program(const apr_array_header_t *endpoints)
 {
     const char *name = scep_setting_describe(SCEP_SET_PolicyModule)->name;
 
@@ -29,6 +29,19 @@ bool office_wants_runner(const apr_array_header_t *endpoints)
         }
     }
     return false;
+}
+
+const scep_err *office_wants_runner(bool *out, const char *conf_path,
+                                    const apr_array_header_t *endpoints, apr_pool_t *p)
+{
+    conf *c;
+
+    SCEP_TRY(conf_load(&c, conf_path, p));
+    *out = has_program(endpoints);
+    for (int i = 0; i < c->authorities->nelts; i++)
+        *out =
+            *out || !strcmp(APR_ARRAY_IDX(c->authorities, i, conf_authority *)->connector, "exec");
+    return NULL;
 }
 
 const scep_err *office_modules(office *o, runner *r, const char *exec_user, apr_pool_t *p)

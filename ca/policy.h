@@ -36,6 +36,8 @@ typedef struct policy_facts {
     const scep_csr *csr;
     const conf_template *template;
     bool enforce_password; /* EnforcePassword */
+    const char *sid_doubt; /* why the directory does not confirm a SID that is claimed; "": it does,
+                              NULL: it was not asked. Of a template with allow_sid = directory */
     bool challenge_good;   /* the store says so; meaningless where none was sent */
     policy_binding bound;  /* of a good challenge */
     int minimum_hash_bits; /* MinimumHash */

@@ -6,11 +6,7 @@
 #include "own.h"
 
 #include <apr_strings.h>
-#include <errno.h>
-#include <pwd.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define EXEC "exec:"
 #define PRG "prg:"
@@ -32,41 +28,12 @@ bool policy_module_is_program(const char *text)
     scep_fail((p), CONFIG, "NDES-53 endpoint %s: SCEPPolicyModule %s: " fmt, (s)->endpoint, \
               scep_printable((p), scep_bytes_of((s)->text), 300), __VA_ARGS__)
 
-/* Whoever may write the program decides who gets certificates, and its owner may give himself leave
- * at any time. */
-static const scep_err *check_writers(const policy_module_source *s, const struct stat *st,
-                                     apr_pool_t *p)
-{
-    const char *name = s->exec_user && *s->exec_user ? s->exec_user : NULL;
-    const struct passwd *user = name && geteuid() == 0 ? getpwnam(name) : NULL;
-
-    if (st->st_mode & (S_IWGRP | S_IWOTH))
-        return module_fail(p, s, "group or others may write the program: %s", "chmod go-w it");
-    if (name && geteuid() == 0 && !user)
-        return module_fail(p, s, "there is no user \"%s\" (SCEPExecUser)", name);
-    if (st->st_uid != 0 && st->st_uid != geteuid())
-        return module_fail(p, s,
-                           "the program belongs to user %lu, who could change it: give it to root",
-                           (unsigned long)st->st_uid);
-    if (user && !(st->st_mode & (st->st_gid == user->pw_gid ? S_IXGRP : S_IXOTH)))
-        return module_fail(p, s, "\"%s\" (SCEPExecUser) may not execute the program: chmod a+rx it",
-                           name);
-    return NULL;
-}
-
 static const scep_err *check_program(const policy_module_source *s, const char *path, apr_pool_t *p)
 {
-    struct stat st;
+    const scep_err *err = runner_check(path, s->exec_user, p);
 
-    if (*path != '/')
-        return module_fail(p, s, "%s", "an absolute path is accepted");
-    if (stat(path, &st) != 0)
-        return module_fail(p, s, "%s", strerror(errno));
-    if (!S_ISREG(st.st_mode))
-        return module_fail(p, s, "%s", "this is no file");
-    if (!(st.st_mode & (S_IXUSR | S_IXGRP | S_IXOTH)) || access(path, X_OK) != 0)
-        return module_fail(p, s, "%s", "the file is not executable: chmod a+rx it");
-    SCEP_TRY(check_writers(s, &st, p));
+    if (err)
+        return module_fail(p, s, "%s", err->detail);
     if (s->conf)
         return module_fail(p, s, "[policy_module %s] of ca.conf is for https:// only: remove it",
                            s->conf->endpoint);

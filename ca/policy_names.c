@@ -197,7 +197,7 @@ const objection *policy_judge_sid(const policy_facts *f, apr_pool_t *p)
     GENERAL_NAMES *names;
     bool claimed;
 
-    if (f->template->allow_sid)
+    if (f->template->allow_sid == CONF_SID_YES)
         return NULL;
     claimed = X509v3_get_ext_by_OBJ(f->csr->extensions, scep_oid(SCEP_OID_MICROSOFT_SID), -1) >= 0;
     if (policy_alt_names(&names, f->csr, p) == 1)
@@ -205,6 +205,11 @@ const objection *policy_judge_sid(const policy_facts *f, apr_pool_t *p)
             claimed = claimed || is_sid_name(sk_GENERAL_NAME_value(names, i));
     if (!claimed)
         return NULL;
+    if (f->template->allow_sid == CONF_SID_DIRECTORY && f->sid_doubt)
+        return *f->sid_doubt ? policy_object(p, SCEP_REFUSED,
+                                             apr_pstrcat(p, "a Microsoft SID is claimed, and ",
+                                                         f->sid_doubt, NULL))
+                             : NULL;
     return policy_object(
         p, SCEP_REFUSED,
         apr_psprintf(p, "a Microsoft SID is claimed; template %s has not allow_sid = yes",

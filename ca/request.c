@@ -19,8 +19,9 @@
 /* One key or one address gets a tenth of the places, but never fewer than this. */
 #define FEW 5
 
+/* @param code REFUSED; or UNAVAILABLE where they wait for a CA, which goes by itself */
 static const scep_err *check_room(store_tx *tx, const store_request *r,
-                                  const request_limits *limits)
+                                  const request_limits *limits, scep_code code)
 {
     apr_int64_t each = limits->most / 10 > FEW ? limits->most / 10 : FEW;
     apr_int64_t all, of_key, of_peer;
@@ -28,19 +29,20 @@ static const scep_err *check_room(store_tx *tx, const store_request *r,
     SCEP_TRY(store_request_waiting(tx, r->endpoint, r->key_hash, r->peer, r->created, &all, &of_key,
                                    &of_peer));
     if (all >= limits->most)
-        return scep_fail(store_tx_pool(tx), REFUSED,
-                         "%ld requests wait for approval at this endpoint, SCEPPendingMax allows "
-                         "no more: decide some of them",
-                         (long)all);
+        return scep_err_make(store_tx_pool(tx), code, __FILE__, __LINE__,
+                             "%ld requests wait for a decision at this endpoint, SCEPPendingMax "
+                             "allows no more: decide some of them",
+                             (long)all);
     if (of_key >= each)
-        return scep_fail(store_tx_pool(tx), REFUSED,
-                         "%ld requests of this key wait for approval, and no more than %ld may",
-                         (long)of_key, (long)each);
+        return scep_err_make(store_tx_pool(tx), code, __FILE__, __LINE__,
+                             "%ld requests of this key wait for a decision, and no more than %ld "
+                             "may",
+                             (long)of_key, (long)each);
     if (of_peer >= each)
-        return scep_fail(store_tx_pool(tx), REFUSED,
-                         "%ld requests from this address wait for approval, and no more than %ld "
-                         "may",
-                         (long)of_peer, (long)each);
+        return scep_err_make(store_tx_pool(tx), code, __FILE__, __LINE__,
+                             "%ld requests from this address wait for a decision, and no more than "
+                             "%ld may",
+                             (long)of_peer, (long)each);
     return NULL;
 }
 
@@ -72,7 +74,8 @@ const scep_err *request_pend(store_tx *tx, transaction *t, const request_facts *
         .message_type = facts->message_type,
         .csr = facts->csr->der,
         .challenged = t->challenged,
-        .state = "pending",
+        .state = facts->to_ca ? "queued" : "pending",
+        .next_ask = facts->to_ca ? now + REQUEST_HEAD_START : 0,
         .created = now,
         .ends = now + (apr_int64_t)limits->days * DAY,
     };
@@ -82,7 +85,7 @@ const scep_err *request_pend(store_tx *tx, transaction *t, const request_facts *
     if (facts->old)
         SCEP_TRY(scep_cert_der(&r.old, facts->old, p));
     SCEP_TRY(draw_id(&r.id, p));
-    t->row.state = r.state;
+    t->row.state = "pending";
     t->row.authority = t->row.serial = "";
     t->row.request = r.id;
     t->row.created = now;
@@ -90,7 +93,7 @@ const scep_err *request_pend(store_tx *tx, transaction *t, const request_facts *
     SCEP_TRY(transaction_record(tx, t, done));
     if (!*done)
         return NULL;
-    SCEP_TRY(check_room(tx, &r, limits));
+    SCEP_TRY(check_room(tx, &r, limits, facts->to_ca ? SCEP_UNAVAILABLE : SCEP_REFUSED));
     SCEP_TRY(store_request_put(tx, &r, &put));
     *id = r.id;
     return put ? NULL : scep_fail(p, UNAVAILABLE, "the id %s was drawn twice", r.id);
@@ -105,27 +108,34 @@ const scep_err *request_waiting(store_tx *tx, const char *id, const store_reques
     SCEP_TRY(store_request_get(tx, id, &r));
     if (!r)
         return scep_fail(p, BAD_CERT_ID, "there is no request %s", name);
-    if (strcmp(r->state, "pending") == 0 && r->ends > apr_time_sec(scep_now())) {
+    if (!r->decided && r->ends > apr_time_sec(scep_now())) {
         *found = r;
         return NULL;
     }
-    if (!r->decided)
+    if (!r->decided || !strcmp(r->state, "expired"))
         return scep_fail(p, BAD_CERT_ID, "request %s has expired", name);
     return scep_fail(p, BAD_CERT_ID, "request %s was %s already, by %s", name, r->state, r->by);
 }
 
+bool request_is_stuck(const store_request *r)
+{
+    return !strcmp(r->state, "pending") || !strcmp(r->state, "lost") ||
+           !strcmp(r->state, "withheld");
+}
+
 /* The row of the queue and its transaction, or neither: the caller's job fails with it. */
-static const scep_err *settle(store_tx *tx, const store_request *decision, const transaction *t)
+static const scep_err *settle(store_tx *tx, const store_request *from,
+                              const store_request *decision, const transaction *t)
 {
     bool done;
 
-    SCEP_TRY(store_request_decide(tx, decision, &done));
+    SCEP_TRY(store_request_turn(tx, from, decision, decision->decided, &done));
     if (done)
         SCEP_TRY(transaction_decide(tx, t, &done));
     if (!done)
         return scep_fail(store_tx_pool(tx), BAD_CERT_ID,
                          "request %s was decided by somebody else meanwhile, or has expired",
-                         decision->id);
+                         from->id);
     return NULL;
 }
 
@@ -133,28 +143,25 @@ const scep_err *request_issued(store_tx *tx, const store_request *r, const trans
                                const char *by)
 {
     apr_int64_t now = apr_time_sec(scep_now());
-    store_request decision = { .id = r->id,
-                               .state = "issued",
-                               .by = by,
-                               .serial = t->row.serial,
-                               .decided = now,
-                               .ends = now };
+    const store_request decision = {
+        .state = "issued", .by = by, .serial = t->row.serial, .decided = now, .ends = now
+    };
 
-    return settle(tx, &decision, t);
+    return settle(tx, r, &decision, t);
 }
 
 const scep_err *request_denied(store_tx *tx, const store_request *r, const char *reason,
                                const char *by)
 {
     apr_int64_t now = apr_time_sec(scep_now());
-    store_request decision = {
-        .id = r->id, .state = "denied", .reason = reason, .by = by, .decided = now, .ends = now
+    const store_request decision = {
+        .state = "denied", .reason = reason, .by = by, .decided = now, .ends = now
     };
     transaction *t;
 
     SCEP_TRY(request_transaction(&t, r, store_tx_pool(tx)));
     t->row.state = decision.state;
-    return settle(tx, &decision, t);
+    return settle(tx, r, &decision, t);
 }
 
 const scep_err *request_transaction(transaction **out, const store_request *r, apr_pool_t *p)
@@ -166,7 +173,7 @@ const scep_err *request_transaction(transaction **out, const store_request *r, a
         .transaction = r->transaction,
         .key_hash = r->key_hash,
         .csr_hash = r->csr_hash,
-        .state = r->state,
+        .state = "pending",
         .request = r->id,
         .created = apr_time_sec(scep_now()),
         .ends = r->ends,

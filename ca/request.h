@@ -1,6 +1,7 @@
 /*
- * The queue: requests that wait for an administrator (RFC 8894 3.3.2.3, 4.4). Their number is
- * bounded, in all, for each key and for each address (S-24); after a time they are forgotten.
+ * The queue: requests that wait (RFC 8894 3.3.2.3, 4.4), for an administrator or for a CA elsewhere
+ * (submission.h). Their number is bounded, in all, for each key and for each address (S-24); after
+ * a time they are forgotten.
  */
 #ifndef CA_REQUEST_H
 #define CA_REQUEST_H
@@ -20,23 +21,33 @@ typedef struct request_facts {
     int message_type;
     const scep_csr *csr;
     const X509 *old; /* a renewal: the certificate that stands for it; NULL: none */
+    bool to_ca;      /* nobody has to approve it: a CA elsewhere is asked at once */
 } request_facts;
+
+/* Whoever put a request to a CA into the queue gives it to the clerks of its own process: only if
+ * nobody asked after so many seconds is it due for all of them. */
+#define REQUEST_HEAD_START 5
 
 /**
  * In a job: put it into the queue and record the transaction as pending.
  * @param done false: the same request was recorded meanwhile; nothing changed
- * @return NULL; REFUSED: too many wait, or the transactionID belongs to another key
+ * @return NULL; REFUSED: too many wait (UNAVAILABLE where the CA is asked at once), or the
+ *         transactionID belongs to another key
  */
 SCEP_MUST const scep_err *request_pend(store_tx *tx, transaction *t, const request_facts *facts,
                                        const request_limits *limits, const char **id, bool *done);
 
-/** In a job: one that waits still. @return NULL, or BAD_CERT_ID with a sentence: there is none, or
- *  it was decided or has expired */
+/** In a job: one that is undecided still, whatever it waits for. @return NULL, or BAD_CERT_ID with
+ *  a sentence: there is none, or it was decided or has expired */
 SCEP_MUST const scep_err *request_waiting(store_tx *tx, const char *id,
                                           const store_request **found);
 
+/** Has an administrator to decide it? Otherwise it is on its way to the CA. */
+bool request_is_stuck(const store_request *r);
+
 /** In the job that decides: the certificate was issued (t's row is set to issued), or denied with
- *  a reason (@a t NULL). @return NULL, or BAD_CERT_ID: somebody else decided meanwhile */
+ *  a reason. @param r as it was read. @return NULL, or BAD_CERT_ID: somebody else decided
+ *  meanwhile */
 SCEP_MUST const scep_err *request_issued(store_tx *tx, const store_request *r, const transaction *t,
                                          const char *by);
 SCEP_MUST const scep_err *request_denied(store_tx *tx, const store_request *r, const char *reason,

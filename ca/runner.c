@@ -1,13 +1,17 @@
 /* The runner, scep-ca's side: it is started, and asked. */
 #include "runner.h"
 
+#include "deadline.h"
+
 #include <apr_strings.h>
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +22,44 @@ struct runner {
     int fd;
     pid_t pid;
 };
+
+/* ---- what may be run ---- */
+
+/* Whoever may write the program decides who gets certificates, and its owner may give himself leave
+ * at any time. */
+static const scep_err *check_writers(const struct stat *st, const char *user, apr_pool_t *p)
+{
+    const char *name = user && *user ? user : NULL;
+    const struct passwd *entry = name && geteuid() == 0 ? getpwnam(name) : NULL;
+
+    if (st->st_mode & (S_IWGRP | S_IWOTH))
+        return scep_fail(p, CONFIG, "group or others may write the program: chmod go-w it");
+    if (name && geteuid() == 0 && !entry)
+        return scep_fail(p, CONFIG, "there is no user \"%s\" (SCEPExecUser)", name);
+    if (st->st_uid != 0 && st->st_uid != geteuid())
+        return scep_fail(p, CONFIG,
+                         "the program belongs to user %lu, who could change it: give it to root",
+                         (unsigned long)st->st_uid);
+    if (entry && !(st->st_mode & (st->st_gid == entry->pw_gid ? S_IXGRP : S_IXOTH)))
+        return scep_fail(p, CONFIG,
+                         "\"%s\" (SCEPExecUser) may not execute the program: chmod a+rx it", name);
+    return NULL;
+}
+
+const scep_err *runner_check(const char *program, const char *user, apr_pool_t *p)
+{
+    struct stat st;
+
+    if (*program != '/')
+        return scep_fail(p, CONFIG, "an absolute path is accepted");
+    if (stat(program, &st) != 0)
+        return scep_fail(p, CONFIG, "%s", strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return scep_fail(p, CONFIG, "this is no file");
+    if (!(st.st_mode & (S_IXUSR | S_IXGRP | S_IXOTH)) || access(program, X_OK) != 0)
+        return scep_fail(p, CONFIG, "the file is not executable: chmod a+rx it");
+    return check_writers(&st, user, p);
+}
 
 /* ---- start ---- */
 
@@ -42,27 +84,13 @@ static const scep_err *spawn(pid_t *pid, int theirs, const char *user, apr_pool_
     return NULL;
 }
 
-static bool wait_readable(int fd)
-{
-    const apr_time_t until = apr_time_now() + READY_TIME;
-    struct pollfd pfd = { fd, POLLIN, 0 };
-    int n;
-
-    do {
-        apr_interval_time_t left = until - apr_time_now();
-
-        n = left > 0 ? poll(&pfd, 1, (int)apr_time_as_msec(left) + 1) : 0;
-    } while (n < 0 && errno == EINTR);
-    return n == 1;
-}
-
 /* It says "ok", or why not. */
 static const scep_err *wait_ready(int fd, apr_pool_t *p)
 {
     char text[512];
     ssize_t n = -1;
 
-    if (wait_readable(fd))
+    if (!deadline_wait(fd, POLLIN, deadline_in(READY_TIME), p))
         n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
     text[n > 0 ? n : 0] = '\0';
     if (!strcmp(text, "ok"))
@@ -88,8 +116,8 @@ const scep_err *runner_start(runner **out, const char *user, apr_pool_t *p)
 
     if (geteuid() == 0 && (!user || !*user))
         return scep_fail(p, CONFIG,
-                         "NDES-53 a policy module is a program, and no user to run it as is given: "
-                         "set SCEPExecUser");
+                         "NDES-53 a policy module or a connector is a program, and no user to run "
+                         "it as is given: set SCEPExecUser");
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return scep_fail(p, CONFIG, "no socket pair: %s", strerror(errno));
     err = spawn(&pid, pair[1], user ? user : "", p);
@@ -125,10 +153,10 @@ static void abandon(const runner *r)
     (void)kill(r->pid, SIGCONT);
 }
 
-static const scep_err *unanswered(const runner *r, apr_time_t deadline, const scep_err *why,
+static const scep_err *unanswered(const runner *r, moment deadline, const scep_err *why,
                                   apr_pool_t *p)
 {
-    if (apr_time_now() >= deadline)
+    if (!deadline_left(deadline))
         abandon(r);
     return scep_fail(p, UNAVAILABLE, "the runner of programs does not answer: %s", why->detail);
 }
@@ -159,26 +187,39 @@ static const scep_err *hand_over(const runner *r, const int *fds, size_t n, apr_
     return NULL;
 }
 
-/* What it is to run, and what it says of that. */
-static const scep_err *ask(scep_wire_ran *out, int fd, const scep_wire_run *what,
-                           apr_time_t deadline, apr_pool_t *p)
+/* For frames, whose deadlines are of the other clock. */
+static apr_time_t by_clock(moment deadline)
 {
+    return apr_time_now() + deadline_left(deadline);
+}
+
+/* What it is to run, and what it says of that. A request that did not arrive whole is not run. */
+static const scep_err *ask(scep_wire_ran *out, int fd, const scep_wire_run *what, moment deadline,
+                           apr_pool_t *p)
+{
+    scep_wire_ran ran;
     scep_bytes body;
     int verb = 0;
 
-    SCEP_TRY(scep_wire_write(fd, scep_wire_put_run(SCEP_VERB_RUN, what, p), deadline, p));
-    SCEP_TRY(scep_wire_read(fd, &verb, &body, deadline, p));
+    *out = (scep_wire_ran){ .outcome = SCEP_RAN_NOT };
+    SCEP_TRY(scep_wire_write(fd, scep_wire_put_run(SCEP_VERB_RUN, what, p), by_clock(deadline), p));
+    out->outcome = 0;
+    SCEP_TRY(deadline_wait(fd, POLLIN, deadline, p));
+    SCEP_TRY(scep_wire_read(fd, &verb, &body, by_clock(deadline), p));
     if (verb != SCEP_VERB_RAN)
         return scep_fail(p, INTERNAL, "verb %d", verb);
-    return scep_wire_get_ran(out, body, p);
+    SCEP_TRY(scep_wire_get_ran(&ran, body, p));
+    *out = ran;
+    return NULL;
 }
 
 const scep_err *runner_run(scep_wire_ran *out, runner *r, const scep_wire_run *what, apr_pool_t *p)
 {
-    apr_time_t deadline = apr_time_now() + apr_time_from_msec(what->ms) + MARGIN;
+    moment deadline = deadline_in(apr_time_from_msec(what->ms) + MARGIN);
     const scep_err *err;
     int pair[2];
 
+    *out = (scep_wire_ran){ .outcome = SCEP_RAN_NOT };
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
         return scep_fail(p, UNAVAILABLE, "no socket pair: %s", strerror(errno));
     err = hand_over(r, &pair[1], 1, p);
@@ -194,7 +235,7 @@ const scep_err *runner_run(scep_wire_ran *out, runner *r, const scep_wire_run *w
 /* Its start is waited for: a runner that was stopped would let one after the other look late. */
 static const scep_err *keep(const runner *r, int life, const scep_wire_run *what, apr_pool_t *p)
 {
-    apr_time_t deadline = apr_time_now() + MARGIN;
+    moment deadline = deadline_in(MARGIN);
     scep_wire_ran ran;
     const scep_err *err = ask(&ran, life, what, deadline, p);
 

@@ -26,6 +26,14 @@ typedef struct runner_kept {
  */
 SCEP_MUST const scep_err *runner_start(runner **out, const char *user, apr_pool_t *p);
 
+/**
+ * May this program be run? It must be an absolute path of a file that @a user may execute, that
+ * belongs to root (or to who this is) and that group and others may not write.
+ * @param user whom programs run as; NULL or "": not known here
+ * @return NULL, or CONFIG: what is wrong and what to do, without the path
+ */
+SCEP_MUST const scep_err *runner_check(const char *program, const char *user, apr_pool_t *p);
+
 /** A descriptor that becomes readable when the runner ends, and when it left a call unanswered
  *  beyond all time: it was stopped, and nothing is run any more. */
 int runner_fd(const runner *r);
@@ -34,6 +42,8 @@ int runner_fd(const runner *r);
  * Run a program to its end, killed after what->ms. It gets the arguments, what->environment and a
  * PATH, the input, no other descriptor, a process group of its own: whatever is left of that is
  * killed when the program ends. Any thread may call.
+ * @param out after an error its outcome is SCEP_RAN_NOT where the program was not started for
+ *        certain, and 0 where it may have been
  * @return NULL and what became of it; UNAVAILABLE: the runner does not answer
  */
 SCEP_MUST const scep_err *runner_run(scep_wire_ran *out, runner *r, const scep_wire_run *what,

@@ -27,13 +27,28 @@ typedef struct workshop {
 
 /* ---- asked for ---- */
 
+/* It is told that nothing was started, so that it may be asked for again. */
+static void refuse(const int *fds, size_t n)
+{
+    const scep_wire_ran ran = { .outcome = SCEP_RAN_NOT, .number = EAGAIN };
+    const scep_err *err = NULL;
+    apr_pool_t *p;
+
+    if (apr_pool_create(&p, NULL) == APR_SUCCESS) {
+        err = scep_wire_write(fds[0], scep_wire_put_ran(SCEP_VERB_RAN, &ran, p), apr_time_now(), p);
+        (void)err; /* whoever asked is gone, or reads the end of the connection */
+        apr_pool_destroy(p);
+    }
+    for (size_t i = 0; i < n; i++)
+        (void)close(fds[i]);
+}
+
 static void add(workshop *w, const int *fds, size_t n)
 {
     job *j;
 
     if (w->count == JOBS_MOST) {
-        for (size_t i = 0; i < n; i++)
-            (void)close(fds[i]);
+        refuse(fds, n);
         return;
     }
     j = job_make(fds, n);
@@ -90,11 +105,10 @@ static void read_signals(workshop *w)
 
 static void sweep(workshop *w)
 {
-    apr_time_t now = apr_time_now();
     job **at = &w->jobs;
 
     for (job *j = w->jobs; j; j = j->next)
-        job_hurry(j, now);
+        job_hurry(j);
     while (*at) {
         job *j = *at;
 
@@ -111,14 +125,16 @@ static void sweep(workshop *w)
 /* Milliseconds until the first deadline. */
 static int time_left(const workshop *w)
 {
-    apr_time_t first = 0, now = apr_time_now();
+    moment first = { 0 };
+    apr_interval_time_t left;
 
     for (const job *j = w->jobs; j; j = j->next)
-        if (j->deadline && j->fd[JOB_ANSWER] >= 0 && (!first || j->deadline < first))
-            first = j->deadline;
-    if (!first)
+        if (j->deadline.at && j->fd[JOB_ANSWER] >= 0)
+            first = first.at ? deadline_earlier(first, j->deadline) : j->deadline;
+    if (!first.at)
         return -1;
-    return first <= now ? 0 : (int)apr_time_as_msec(first - now) + 1;
+    left = deadline_left(first);
+    return left ? (int)apr_time_as_msec(left) + 1 : 0;
 }
 
 static void loop(workshop *w)

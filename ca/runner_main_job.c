@@ -46,7 +46,7 @@ job *job_make(const int *fds, size_t n)
     j->fd[JOB_IN] = j->fd[JOB_OUT] = j->fd[JOB_ERR] = -1;
     j->kept = n == 2;
     j->talk = j->kept ? fds[1] : -1;
-    j->deadline = apr_time_now() + REQUEST_TIME;
+    j->deadline = deadline_in(REQUEST_TIME);
     return j;
 }
 
@@ -191,7 +191,7 @@ static void start(job *j, const scep_wire_run *run)
         answer(j, SCEP_RAN_NOT, why);
         return;
     }
-    j->deadline = j->kept ? 0 : apr_time_now() + apr_time_from_msec(run->ms);
+    j->deadline = j->kept ? (moment){ 0 } : deadline_in(apr_time_from_msec(run->ms));
     if (j->kept)
         say(j, SCEP_RAN_STARTED, 0);
     else if (!j->input.len)
@@ -359,9 +359,9 @@ void job_reap(job *j)
         answer(j, SCEP_RAN_EXITED, WEXITSTATUS(status));
 }
 
-void job_hurry(job *j, apr_time_t now)
+void job_hurry(job *j)
 {
-    if (!j->deadline || now < j->deadline || j->fd[JOB_ANSWER] < 0)
+    if (!j->deadline.at || deadline_left(j->deadline) || j->fd[JOB_ANSWER] < 0)
         return;
     if (!j->pid) {
         give_up(j);

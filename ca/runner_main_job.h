@@ -2,6 +2,7 @@
 #ifndef CA_RUNNER_MAIN_JOB_H
 #define CA_RUNNER_MAIN_JOB_H
 
+#include "deadline.h"
 #include "wire.h"
 
 #include <poll.h>
@@ -18,7 +19,7 @@ typedef struct job {
     int talk; /* of a program that is kept, until it has it; -1: none */
     bool kept;
     apr_pool_t *pool;
-    apr_time_t deadline; /* 0: none */
+    moment deadline; /* 0: none */
     unsigned char *request;
     size_t request_len, request_room;
     scep_bytes input; /* what is left of it */
@@ -45,7 +46,7 @@ void job_event(job *j, const struct pollfd at[RUNNER_MAIN_JOB_FDS]);
 void job_reap(job *j);
 
 /** Its time may be over. */
-void job_hurry(job *j, apr_time_t now);
+void job_hurry(job *j);
 
 /** Kill what runs. */
 void job_kill(const job *j);

@@ -84,6 +84,7 @@ static void leave(server *s, apr_interval_time_t within)
         return;
     if (!s->deaf)
         go_deaf(s);
+    office_clerks_leave(s->desk.office);
     desk_leave(&s->desk);
 }
 

@@ -194,7 +194,10 @@ SCEP_MUST const scep_err *store_transaction_decide(store_tx *tx, const store_tra
 SCEP_MUST const scep_err *store_transaction_sweep(store_tx *tx, apr_int64_t before, int most,
                                                   int *removed);
 
-/* A request that waits for an administrator, or waited. */
+/*
+ * A request that waits, or waited: for an administrator ("pending", "lost", "withheld") or for a CA
+ * elsewhere ("queued", "asked", "waits"; submission.h). Then "issued", "denied" or "expired".
+ */
 typedef struct store_request {
     const char *id; /* 16 hex digits */
     const char *endpoint, *authority, *template_name;
@@ -206,10 +209,13 @@ typedef struct store_request {
     scep_bytes csr;
     scep_bytes old;                     /* a renewal: the certificate that stands for it, DER */
     bool challenged;                    /* a challenge was used up for it */
-    const char *state;                  /* "pending", "issued", "denied", "expired" */
-    const char *reason, *by;            /* of the decision; "" before it */
+    const char *state;                  /* one of the words above */
+    const char *reason, *by;            /* of the decision; or why it is where it is */
     const char *serial;                 /* "issued" */
     apr_int64_t created, ends, decided; /* seconds; decided 0: not yet */
+    const char *cookie;                 /* of its connector; "": none */
+    apr_int64_t next_ask;               /* when the CA is to be asked, seconds; 0: not at all */
+    scep_bytes answer;                  /* "withheld": what the CA sent, DER; "asked": whose claim */
 } store_request;
 
 /** @param done false: that id exists; nothing changed */
@@ -217,20 +223,31 @@ SCEP_MUST const scep_err *store_request_put(store_tx *tx, const store_request *r
 /** @param found NULL: none */
 SCEP_MUST const scep_err *store_request_get(store_tx *tx, const char *id,
                                             const store_request **found);
-/** The pending row r->id gets r's state, reason, by, serial, decided, ends. @param done whether
- *  exactly one row changed: somebody else may have decided, or it ended by r->decided */
-SCEP_MUST const scep_err *store_request_decide(store_tx *tx, const store_request *r, bool *done);
-/** How many wait @a now at @a endpoint; and of those, of the same key, and from the same peer. */
+/**
+ * The undecided row @a from gets @a to's state, reason, by, serial, decided, ends, cookie, next_ask
+ * and answer.
+ * @param from its id; its state and next_ask, as they were read: whoever changed them was faster
+ * @param done whether exactly one row changed: it may have ended by @a now, too
+ */
+SCEP_MUST const scep_err *store_request_turn(store_tx *tx, const store_request *from,
+                                             const store_request *to, apr_int64_t now, bool *done);
+/** At most @a most ids of those that @a authority is to be asked about by @a now, the longest due
+ *  first. @param ids of const char * */
+SCEP_MUST const scep_err *store_request_due(store_tx *tx, const char *authority, apr_int64_t now,
+                                            int most, apr_array_header_t **ids);
+/** How many are undecided @a now at @a endpoint; and of those, of the same key, and from the same
+ *  peer. */
 SCEP_MUST const scep_err *store_request_waiting(store_tx *tx, const char *endpoint,
                                                 const char *key_hash, const char *peer,
                                                 apr_int64_t now, apr_int64_t *all,
                                                 apr_int64_t *of_key, apr_int64_t *of_peer);
-/** At most @a most of a state ("": any), by id, after the id @a after ("": from the start).
- *  @param rows of store_request, without csr, old and challenged */
+/** At most @a most of a state ("": any; STORE_REQUEST_STUCK), by id, after the id @a after ("":
+ *  from the start). @param rows of store_request, without csr, old, challenged and answer */
+#define STORE_REQUEST_STUCK "stuck" /* those that an administrator has to decide */
 SCEP_MUST const scep_err *store_request_list(store_tx *tx, const char *state, const char *after,
                                              int most, apr_array_header_t **rows);
-/** Pending ones that ended by @a now become "expired"; decided ones that ended before @a before are
- *  removed; at most @a most of each. */
+/** Undecided ones that ended by @a now become "expired"; decided ones that ended before @a before
+ *  are removed; at most @a most of each. */
 SCEP_MUST const scep_err *store_request_sweep(store_tx *tx, apr_int64_t now, apr_int64_t before,
                                               int most, int *changed);
 

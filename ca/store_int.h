@@ -10,7 +10,7 @@
 
 #include <apr_dbd.h>
 
-#define STORE_SCHEMA 4
+#define STORE_SCHEMA 5
 
 /* How long a group of jobs waits for a database that another process keeps locked, or that is
  * away: longer than a predecessor's last commits or a restart of the server take. */
@@ -29,8 +29,8 @@
 #define STORE_REQUEST_COLUMNS                                                           \
     "id, endpoint, authority, template_name, transaction_id, key_hash, csr_hash, "      \
     "transaction_text, subject, peer, message_type, state, reason, decided_by, serial," \
-    " created, ends, decided"
-#define STORE_REQUEST_MORE ", csr, old_cert, challenged" /* in no list */
+    " created, ends, decided, cookie, next_ask"
+#define STORE_REQUEST_MORE ", csr, old_cert, challenged, answer" /* in no list */
 
 /*
  * The prepared statements: X(name, SQL in apr_dbd's notation). Deletions name real keys in a
@@ -155,29 +155,35 @@
       " ORDER BY not_after, serial LIMIT %lld")                                                 \
     X(CERTIFICATE_COUNT, "SELECT count(*) FROM scep_certificate")
 
+/*
+ * Who is undecided has "decided" 0: those count, with the partial indexes. Whom the CA is to be
+ * asked about has a next_ask, which is also the claim of whoever asks.
+ */
 #define STORE_REQUEST_SQL(X)                                                                       \
     X(REQUEST_PUT, "INSERT INTO scep_request (" STORE_REQUEST_COLUMNS STORE_REQUEST_MORE ")"       \
                    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %lld, %s, %s, %s, %s, %lld,"  \
-                   " %lld, %lld, %s, %s, %lld) ON CONFLICT DO NOTHING")                            \
+                   " %lld, %lld, %s, %lld, %s, %s, %lld, %s) ON CONFLICT DO NOTHING")              \
     X(REQUEST_GET,                                                                                 \
       "SELECT " STORE_REQUEST_COLUMNS STORE_REQUEST_MORE " FROM scep_request WHERE id = %s")       \
-    X(REQUEST_DECIDE,                                                                              \
+    X(REQUEST_TURN,                                                                                \
       "UPDATE scep_request SET state = %s, reason = %s, decided_by = %s,"                          \
-      " serial = %s, decided = %lld, ends = %lld WHERE id = %s AND state = 'pending'"              \
-      " AND ends > %lld")                                                                          \
+      " serial = %s, decided = %lld, ends = %lld, cookie = %s, next_ask = %lld, answer = %s"       \
+      " WHERE id = %s AND state = %s AND next_ask = %lld AND decided = 0 AND ends > %lld")         \
+    X(REQUEST_DUE, "SELECT id FROM scep_request WHERE authority = %s AND next_ask > 0"             \
+                   " AND next_ask <= %lld AND ends > %lld ORDER BY next_ask LIMIT %lld")           \
     X(REQUEST_WAITING, "SELECT (SELECT count(*) FROM scep_request WHERE endpoint = %s"             \
-                       " AND state = 'pending' AND ends > %lld),"                                  \
+                       " AND decided = 0 AND ends > %lld),"                                        \
                        " (SELECT count(*) FROM scep_request WHERE endpoint = %s AND key_hash = %s" \
-                       " AND state = 'pending' AND ends > %lld),"                                  \
+                       " AND decided = 0 AND ends > %lld),"                                        \
                        " (SELECT count(*) FROM scep_request WHERE endpoint = %s AND peer = %s"     \
-                       " AND state = 'pending' AND ends > %lld)")                                  \
+                       " AND decided = 0 AND ends > %lld)")                                        \
     X(REQUEST_LIST, "SELECT " STORE_REQUEST_COLUMNS " FROM scep_request WHERE id > %s"             \
                     " ORDER BY id LIMIT %lld")                                                     \
     X(REQUEST_LIST_STATE, "SELECT " STORE_REQUEST_COLUMNS " FROM scep_request"                     \
                           " WHERE state = %s AND id > %s ORDER BY id LIMIT %lld")                  \
-    X(REQUEST_EXPIRE, "UPDATE scep_request SET state = 'expired' WHERE id IN"                      \
-                      " (SELECT id FROM scep_request WHERE state = 'pending' AND ends <= %lld"     \
-                      " ORDER BY ends LIMIT %lld)")                                                \
+    X(REQUEST_EXPIRE, "UPDATE scep_request SET state = 'expired', decided = ends, next_ask = 0"    \
+                      " WHERE id IN (SELECT id FROM scep_request WHERE state = %s"                 \
+                      " AND ends <= %lld ORDER BY ends LIMIT %lld)")                               \
     X(REQUEST_FORGET, "DELETE FROM scep_request WHERE id IN"                                       \
                       " (SELECT id FROM scep_request WHERE state = %s"                             \
                       " AND ends < %lld ORDER BY ends LIMIT %lld)")

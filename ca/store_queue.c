@@ -3,9 +3,11 @@
 #include "store_int.h"
 
 #include <apr_strings.h>
+#include <stdlib.h>
+#include <string.h>
 
-#define REQUEST_COLUMNS 18
-#define REQUEST_MORE 3
+#define REQUEST_COLUMNS 20
+#define REQUEST_MORE 4
 #define RA_COLUMNS 7
 
 static const char *cell(const apr_array_header_t *cells, int i)
@@ -21,6 +23,7 @@ static apr_int64_t number(const apr_array_header_t *cells, int i)
 const scep_err *store_request_put(store_tx *tx, const store_request *r, bool *done)
 {
     const char *csr = scep_base64(tx->scratch, r->csr), *old = scep_base64(tx->scratch, r->old);
+    const char *answer = scep_base64(tx->scratch, r->answer);
     apr_int64_t challenged = r->challenged;
     int rows = 0;
 
@@ -30,7 +33,7 @@ const scep_err *store_request_put(store_tx *tx, const store_request *r, bool *do
                    r->key_hash, r->csr_hash, store_text(r->transaction_id), store_text(r->subject),
                    store_text(r->peer), &r->message_type, r->state, store_text(r->reason),
                    store_text(r->by), store_text(r->serial), &r->created, &r->ends, &r->decided,
-                   csr, old, &challenged),
+                   store_text(r->cookie), &r->next_ask, csr, old, &challenged, answer),
         &rows));
     *done = rows == 1;
     return NULL;
@@ -58,6 +61,8 @@ static store_request request(const apr_array_header_t *cells, int i)
         .created = number(cells, i + 15),
         .ends = number(cells, i + 16),
         .decided = number(cells, i + 17),
+        .cookie = cell(cells, i + 18),
+        .next_ask = number(cells, i + 19),
     };
 }
 
@@ -76,21 +81,33 @@ const scep_err *store_request_get(store_tx *tx, const char *id, const store_requ
     SCEP_TRY(scep_unbase64(&r->csr, cell(cells, REQUEST_COLUMNS), tx->pool));
     SCEP_TRY(scep_unbase64(&r->old, cell(cells, REQUEST_COLUMNS + 1), tx->pool));
     r->challenged = number(cells, REQUEST_COLUMNS + 2) != 0;
+    SCEP_TRY(scep_unbase64(&r->answer, cell(cells, REQUEST_COLUMNS + 3), tx->pool));
     *found = r;
     return NULL;
 }
 
-const scep_err *store_request_decide(store_tx *tx, const store_request *r, bool *done)
+const scep_err *store_request_turn(store_tx *tx, const store_request *from, const store_request *to,
+                                   apr_int64_t now, bool *done)
 {
+    const char *answer = scep_base64(tx->scratch, to->answer);
     int rows = 0;
 
-    SCEP_TRY(
-        store_change(tx, STORE_REQUEST_DECIDE,
-                     STORE_ARGS(r->state, store_text(r->reason), store_text(r->by),
-                                store_text(r->serial), &r->decided, &r->ends, r->id, &r->decided),
-                     &rows));
+    SCEP_TRY(store_change(tx, STORE_REQUEST_TURN,
+                          STORE_ARGS(to->state, store_text(to->reason), store_text(to->by),
+                                     store_text(to->serial), &to->decided, &to->ends,
+                                     store_text(to->cookie), &to->next_ask, answer, from->id,
+                                     from->state, &from->next_ask, &now),
+                          &rows));
     *done = rows == 1;
     return NULL;
+}
+
+const scep_err *store_request_due(store_tx *tx, const char *authority, apr_int64_t now, int most,
+                                  apr_array_header_t **ids)
+{
+    apr_int64_t limit = most;
+
+    return store_look(tx, STORE_REQUEST_DUE, STORE_ARGS(authority, &now, &now, &limit), 1, ids);
 }
 
 const scep_err *store_request_waiting(store_tx *tx, const char *endpoint, const char *key_hash,
@@ -109,8 +126,8 @@ const scep_err *store_request_waiting(store_tx *tx, const char *endpoint, const 
     return NULL;
 }
 
-const scep_err *store_request_list(store_tx *tx, const char *state, const char *after, int most,
-                                   apr_array_header_t **rows)
+static const scep_err *list_state(store_tx *tx, const char *state, const char *after, int most,
+                                  apr_array_header_t *rows)
 {
     apr_int64_t limit = most;
     apr_array_header_t *cells;
@@ -121,24 +138,57 @@ const scep_err *store_request_list(store_tx *tx, const char *state, const char *
     else
         SCEP_TRY(
             store_look(tx, STORE_REQUEST_LIST, STORE_ARGS(after, &limit), REQUEST_COLUMNS, &cells));
-    *rows = apr_array_make(tx->pool, cells->nelts / REQUEST_COLUMNS, sizeof(store_request));
     for (int i = 0; i < cells->nelts; i += REQUEST_COLUMNS)
-        APR_ARRAY_PUSH(*rows, store_request) = request(cells, i);
+        APR_ARRAY_PUSH(rows, store_request) = request(cells, i);
+    return NULL;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    return strcmp(((const store_request *)a)->id, ((const store_request *)b)->id);
+}
+
+const scep_err *store_request_list(store_tx *tx, const char *state, const char *after, int most,
+                                   apr_array_header_t **rows)
+{
+    static const char *const stuck[] = { "pending", "lost", "withheld" };
+
+    *rows = apr_array_make(tx->pool, most, sizeof(store_request));
+    if (strcmp(state, STORE_REQUEST_STUCK) != 0)
+        return list_state(tx, state, after, most, *rows);
+    /* a page of each, as the database would sort all of them */
+    for (size_t i = 0; i < sizeof(stuck) / sizeof(*stuck); i++)
+        SCEP_TRY(list_state(tx, stuck[i], after, most, *rows));
+    qsort((*rows)->elts, (size_t)(*rows)->nelts, sizeof(store_request), by_id);
+    if ((*rows)->nelts > most)
+        (*rows)->nelts = most;
     return NULL;
 }
 
 const scep_err *store_request_sweep(store_tx *tx, apr_int64_t now, apr_int64_t before, int most,
                                     int *changed)
 {
+    static const char *const undecided[] = { "pending", "queued", "asked",
+                                             "waits",   "lost",   "withheld" };
     static const char *const decided[] = { "issued", "denied", "expired" };
     apr_int64_t limit = most;
     int rows = 0;
 
-    SCEP_TRY(store_change(tx, STORE_REQUEST_EXPIRE, STORE_ARGS(&now, &limit), changed));
+    *changed = 0;
     /* one state after the other, as the index has them: of several at once all would be sorted */
-    for (int i = 0; i < 3; i++, limit -= rows, *changed += rows)
+    for (size_t i = 0; i < sizeof(undecided) / sizeof(*undecided); i++) {
+        SCEP_TRY(
+            store_change(tx, STORE_REQUEST_EXPIRE, STORE_ARGS(undecided[i], &now, &limit), &rows));
+        limit -= rows;
+        *changed += rows;
+    }
+    limit = most;
+    for (size_t i = 0; i < sizeof(decided) / sizeof(*decided); i++) {
         SCEP_TRY(
             store_change(tx, STORE_REQUEST_FORGET, STORE_ARGS(decided[i], &before, &limit), &rows));
+        limit -= rows;
+        *changed += rows;
+    }
     return NULL;
 }
 

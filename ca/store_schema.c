@@ -1,4 +1,4 @@
-/* The schema: made, and brought up from versions 1 to 3. */
+/* The schema: made, and brought up from versions 1 to 4. */
 #include "store_int.h"
 
 #include <apr_strings.h>
@@ -52,15 +52,19 @@ static const char *const schema[] = {
     " message_type BIGINT NOT NULL, csr TEXT NOT NULL, old_cert TEXT NOT NULL,"
     " challenged BIGINT NOT NULL, state TEXT NOT NULL,"
     " reason TEXT NOT NULL, decided_by TEXT NOT NULL, serial TEXT NOT NULL,"
-    " created BIGINT NOT NULL, ends BIGINT NOT NULL, decided BIGINT NOT NULL)",
+    " created BIGINT NOT NULL, ends BIGINT NOT NULL, decided BIGINT NOT NULL,"
+    " cookie TEXT NOT NULL DEFAULT '', next_ask BIGINT NOT NULL DEFAULT 0,"
+    " answer TEXT NOT NULL DEFAULT '')",
     "CREATE INDEX IF NOT EXISTS scep_request_state ON scep_request (state, id)",
     "CREATE INDEX IF NOT EXISTS scep_request_ends ON scep_request (state, ends)",
     "CREATE INDEX IF NOT EXISTS scep_request_waiting ON scep_request (endpoint, ends)"
-    " WHERE state = 'pending'",
+    " WHERE decided = 0",
     "CREATE INDEX IF NOT EXISTS scep_request_key ON scep_request (endpoint, key_hash, ends)"
-    " WHERE state = 'pending'",
+    " WHERE decided = 0",
     "CREATE INDEX IF NOT EXISTS scep_request_peer ON scep_request (endpoint, peer, ends)"
-    " WHERE state = 'pending'",
+    " WHERE decided = 0",
+    "CREATE INDEX IF NOT EXISTS scep_request_due ON scep_request (authority, next_ask)"
+    " WHERE next_ask > 0",
 
     "CREATE TABLE IF NOT EXISTS scep_crl (authority TEXT NOT NULL PRIMARY KEY,"
     " wanted BIGINT NOT NULL, holds BIGINT NOT NULL, crl_number BIGINT NOT NULL,"
@@ -126,8 +130,23 @@ static const char *const from_3[] = {
     "DROP INDEX IF EXISTS scep_binding_ends",
     "DROP INDEX IF EXISTS scep_certificate_serial",
     "DROP INDEX IF EXISTS scep_certificate_revoked",
-    "UPDATE scep_meta SET value = 4 WHERE name = 'schema'",
 };
+
+/*
+ * From version 4, and from older ones after what stands above (those before 2 have no table of
+ * requests yet: the one that is made then has all columns). A node of version 4 that was not
+ * stopped lets its requests wait as ever, and counts its own only.
+ */
+static const char *const from_4[] = {
+    "ALTER TABLE scep_request ADD COLUMN cookie TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE scep_request ADD COLUMN next_ask BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE scep_request ADD COLUMN answer TEXT NOT NULL DEFAULT ''",
+    "UPDATE scep_request SET decided = ends WHERE state = 'expired'",
+    "DROP INDEX IF EXISTS scep_request_waiting",
+    "DROP INDEX IF EXISTS scep_request_key",
+    "DROP INDEX IF EXISTS scep_request_peer",
+};
+#define REMEMBER_VERSION "UPDATE scep_meta SET value = %d WHERE name = 'schema'"
 
 static bool run_all(store_conn *c, const char *const *sql, size_t n, apr_pool_t *p)
 {
@@ -162,6 +181,14 @@ static bool is_older(const char *version)
     return apr_atoi64(version) >= 1 && apr_atoi64(version) < STORE_SCHEMA;
 }
 
+#define STEP(c, from, p) run_all((c), (from), sizeof(from) / sizeof(*(from)), (p))
+
+static bool bring_up(store_conn *c, apr_int64_t version, apr_pool_t *p)
+{
+    return (version > 1 || STEP(c, from_1, p)) && (version > 2 || STEP(c, from_2, p)) &&
+           (version > 3 || STEP(c, from_3, p)) && (version < 2 || STEP(c, from_4, p));
+}
+
 /* The row is locked before its value is believed: where another node was faster, there is nothing
  * left to do. */
 static bool upgrade_in_transaction(store_conn *c, apr_pool_t *p)
@@ -176,11 +203,8 @@ static bool upgrade_in_transaction(store_conn *c, apr_pool_t *p)
     }
     if (!is_older(value))
         return true;
-    if (apr_atoi64(value) <= 1 && !run_all(c, from_1, sizeof(from_1) / sizeof(*from_1), p))
-        return false;
-    if (apr_atoi64(value) <= 2 && !run_all(c, from_2, sizeof(from_2) / sizeof(*from_2), p))
-        return false;
-    return run_all(c, from_3, sizeof(from_3) / sizeof(*from_3), p) && make(c, p);
+    return bring_up(c, apr_atoi64(value), p) && make(c, p) &&
+           store_conn_exec(c, apr_psprintf(p, REMEMBER_VERSION, STORE_SCHEMA), p);
 }
 
 static const scep_err *upgrade(store_conn *c, const char *from, apr_pool_t *p)

@@ -162,10 +162,6 @@ static const scep_err *sign_apart(unsigned char *made, size_t *len, const reply 
 static const scep_err *sign(scep_bytes *signature, const reply *r, scep_bytes what,
                             const scep_signer *ra)
 {
-    const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(
-                                      OSSL_SIGNATURE_PARAM_DIGEST,
-                                      (char *)(uintptr_t)EVP_MD_get0_name(r->digest), 0),
-                                  OSSL_PARAM_construct_end() };
     size_t len = (size_t)EVP_PKEY_get_size(ra->key);
     unsigned char *made = apr_palloc(r->p, len), hash[EVP_MAX_MD_SIZE];
     EVP_PKEY_CTX *ctx;
@@ -176,7 +172,9 @@ static const scep_err *sign(scep_bytes *signature, const reply *r, scep_bytes wh
         return sign_apart(made, &signature->len, r, what, ra->key);
     ctx = scep_signer_ctx(ra, r->p);
     if (!ctx || EVP_Digest(what.data, what.len, hash, &hash_len, r->digest, NULL) != 1 ||
-        EVP_PKEY_sign_init_ex(ctx, params) != 1 ||
+        EVP_PKEY_sign_init(ctx) != 1 ||
+        /* in a call of its own: an engine's key passes over parameters of the one before */
+        EVP_PKEY_CTX_set_signature_md(ctx, r->digest) != 1 ||
         EVP_PKEY_sign(ctx, made, &signature->len, hash, hash_len) != 1)
         return scep_fail(r->p, INTERNAL, "a reply cannot be signed");
     return NULL;

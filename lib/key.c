@@ -1,5 +1,6 @@
 /* The one loader of private keys. */
 #include "key.h"
+#include "key_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,26 +13,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define URI "pkcs11:"
+
 enum { KEY_FILE_MOST = 65536 };
 
-static const scep_err *check_file(const char *path, int fd, off_t *size, apr_pool_t *p)
+static const scep_err *check_file(const char *what, const char *path, int fd, off_t *size,
+                                  apr_pool_t *p)
 {
     struct stat st;
 
     if (fstat(fd, &st) || !S_ISREG(st.st_mode))
-        return scep_fail(p, CONFIG, "key file %s is not a regular file", path);
+        return scep_fail(p, CONFIG, "%s %s is not a regular file", what, path);
     if (st.st_mode & (S_IRWXG | S_IRWXO))
-        return scep_fail(p, CONFIG,
-                         "key file %s is open to group or others (mode %04o): chmod 600 it", path,
-                         (unsigned)st.st_mode & 07777u);
+        return scep_fail(p, CONFIG, "%s %s is open to group or others (mode %04o): chmod 600 it",
+                         what, path, (unsigned)st.st_mode & 07777u);
     if (st.st_size > KEY_FILE_MOST)
-        return scep_fail(p, CONFIG, "key file %s is larger than %d bytes", path, KEY_FILE_MOST);
+        return scep_fail(p, CONFIG, "%s %s is larger than %d bytes", what, path, KEY_FILE_MOST);
     *size = st.st_size;
     return NULL;
 }
 
 /* The whole file into memory that is wiped: stdio's own buffer would keep a copy of the key. */
-static const scep_err *read_file(scep_bytes *out, const char *path, apr_pool_t *p)
+const scep_err *scep_key_file(scep_bytes *out, const char *what, const char *path, apr_pool_t *p)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     const scep_err *err;
@@ -41,8 +44,8 @@ static const scep_err *read_file(scep_bytes *out, const char *path, apr_pool_t *
     off_t size;
 
     if (fd < 0)
-        return scep_fail(p, CONFIG, "key file %s cannot be opened: %s", path, strerror(errno));
-    err = check_file(path, fd, &size, p);
+        return scep_fail(p, CONFIG, "%s %s cannot be opened: %s", what, path, strerror(errno));
+    err = check_file(what, path, fd, &size, p);
     if (err) {
         (void)close(fd);
         return err;
@@ -54,7 +57,7 @@ static const scep_err *read_file(scep_bytes *out, const char *path, apr_pool_t *
     } while (have < (size_t)size && (got > 0 || (got < 0 && errno == EINTR)));
     (void)close(fd); /* opened for reading: nothing can be lost */
     if (have < (size_t)size)
-        return scep_fail(p, CONFIG, "key file %s cannot be read", path);
+        return scep_fail(p, CONFIG, "%s %s cannot be read", what, path);
     *out = (scep_bytes){ text, have };
     return NULL;
 }
@@ -66,18 +69,14 @@ static int refuse_passphrase(char *to, int size, int writing, void *asked)
     return -1;
 }
 
-const scep_err *scep_key_load(EVP_PKEY **out, const char *where, apr_pool_t *p)
+static const scep_err *load_file(EVP_PKEY **out, const char *path, apr_pool_t *p)
 {
-    const char *path = strncmp(where, "file:", 5) ? where : where + 5;
     bool encrypted = false;
     scep_bytes text;
     EVP_PKEY *key;
     BIO *memory;
 
-    if (!strncmp(where, "pkcs11:", 7))
-        return scep_fail(p, CONFIG,
-                         "a key in a PKCS#11 token cannot be used: name a PEM file instead");
-    SCEP_TRY(read_file(&text, path, p));
+    SCEP_TRY(scep_key_file(&text, "key file", path, p));
     memory = scep_BIO(p, BIO_new_mem_buf(text.data, (int)text.len));
     if (!memory)
         return scep_fail(p, INTERNAL, "out of memory");
@@ -93,12 +92,26 @@ const scep_err *scep_key_load(EVP_PKEY **out, const char *where, apr_pool_t *p)
     return NULL;
 }
 
+const scep_err *scep_key_load(EVP_PKEY **out, const char *where, apr_pool_t *p)
+{
+    if (!strncmp(where, URI, strlen(URI)))
+        return scep_key_in_token(out, where, p);
+    return load_file(out, strncmp(where, "file:", 5) ? where : where + 5, p);
+}
+
 const scep_err *scep_key_der(scep_bytes *out, const EVP_PKEY *key, apr_pool_t *p)
 {
-    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key);
-    int len = info ? i2d_PKCS8_PRIV_KEY_INFO(info, NULL) : 0;
+    const char *uri = scep_key_uri_of(key);
+    PKCS8_PRIV_KEY_INFO *info;
     unsigned char *der = NULL;
+    int len;
 
+    if (uri) {
+        *out = scep_bytes_dup(p, scep_bytes_of(uri));
+        return NULL;
+    }
+    info = EVP_PKEY2PKCS8(key);
+    len = info ? i2d_PKCS8_PRIV_KEY_INFO(info, NULL) : 0;
     if (len > 0) {
         unsigned char *to = der = scep_secret(p, (size_t)len);
 
@@ -117,6 +130,8 @@ const scep_err *scep_key_read(EVP_PKEY **out, scep_bytes der, apr_pool_t *p)
     PKCS8_PRIV_KEY_INFO *info = NULL;
     EVP_PKEY *key = NULL;
 
+    if (der.len > strlen(URI) && !memcmp(der.data, URI, strlen(URI)))
+        return scep_key_in_token(out, (const char *)scep_bytes_dup(p, der).data, p);
     if (der.len && der.len <= INT_MAX)
         info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, (long)der.len);
     if (info && at == der.data + der.len)

@@ -3,6 +3,7 @@
 #include "algorithm.h"
 #include "asn1.h"
 #include "clock.h"
+#include "key.h"
 
 #include <openssl/err.h>
 #include <openssl/rsa.h>
@@ -236,19 +237,37 @@ static bool open_envelope(scep_bytes *plain, const scep_signer *with, const scep
     return open_content(plain, ctx, message->envelope, key, p);
 }
 
+/*
+ * A token is asked after every decryption whether it is there, whatever came of that: asked only
+ * where the padding was wrong, its calls and its answer would tell (S-15). Where its session was
+ * opened anew meanwhile, the decryption may have failed for the old one: it is made once more.
+ */
+static const scep_err *open_surely(scep_bytes *plain, bool *good, const scep_signer *with,
+                                   const scep_message *message, apr_pool_t *p)
+{
+    unsigned session = scep_key_session(with->key), now = session;
+
+    for (int i = 0; i == 0 || (i == 1 && now != session); i++) {
+        *good = open_envelope(plain, with, message, p);
+        /* what OpenSSL says here tells a wrong RSA block from wrong padding: nobody may learn it */
+        ERR_clear_error();
+        SCEP_TRY(scep_key_away(with->key, p));
+        now = scep_key_session(with->key);
+    }
+    return NULL;
+}
+
 const scep_err *scep_ra_decrypt(scep_bytes *plain, const scep_ra *ra, const scep_message *message,
                                 apr_pool_t *p)
 {
     const scep_signer *pair = NULL;
     scep_bytes opened;
-    bool good;
+    bool good = false;
 
     for (naming way = DECRYPTION; way < NAMINGS && !pair; way++)
         pair = named_pair(ra, message->envelope, way);
     /* meant for nobody here: the same work, so that it takes as long as a failure does (S-15) */
-    good = open_envelope(&opened, pair ? pair : &ra->decrypt, message, p);
-    /* what OpenSSL says here tells a wrong RSA block from wrong padding: nobody may learn it */
-    ERR_clear_error();
+    SCEP_TRY(open_surely(&opened, &good, pair ? pair : &ra->decrypt, message, p));
     if (!pair)
         return scep_fail(p, UNREADABLE,
                          "the request is encrypted to another certificate than the RA's");

@@ -53,8 +53,9 @@ SCEP_API const scep_ra *scep_ra_pick(const scep_ra *const *list, int n,
  * RFC 3218 2.3.2). An envelope for somebody else costs the same private operation, and then fails
  * in the same way.
  * @param plain the messageData, wiped with @a p
- * @return NULL, or UNREADABLE: meant for another recipient, or it does not decrypt; the detail
- *         tells these two apart for the operator and nothing more
+ * @return NULL; UNREADABLE: meant for another recipient, or it does not decrypt; the detail
+ *         tells these two apart for the operator and nothing more; UNAVAILABLE: it did not
+ *         decrypt, and the token of the key is away, whatever was sent
  */
 SCEP_API SCEP_MUST const scep_err *scep_ra_decrypt(scep_bytes *plain, const scep_ra *ra,
                                                    const scep_message *message, apr_pool_t *p);

@@ -104,7 +104,7 @@ typedef enum scep_verb {
 /* The secrets are this httpd's: mint_secret is empty on a connection that will not mint. */
 #define SCEP_WIRE_HELLO(F) F(BYTES, enrol_secret) F(BYTES, mint_secret)
 
-/* PKCS#8 DER. */
+/* As scep_key_der() gives them: PKCS#8 DER, or the URI of a key in a token. */
 #define SCEP_WIRE_KEYS(F) F(BYTES, sign_key) F(BYTES, decrypt_key)
 
 /* One public; keys in the order of its identities. */

@@ -14,7 +14,7 @@
 
 static const char usage_text[] =
     "usage: scepctl [--conf CA.CONF | --socket PATH] [--json] COMMAND\n"
-    "  requests [--all | --state pending|issued|denied|expired]\n"
+    "  requests [--all | --state STATE]\n"
     "  approve ID\n"
     "  deny ID --reason TEXT\n"
     "  certificates [--subject TEXT] [--authority NAME]\n"

@@ -98,14 +98,16 @@ void list_request(list *l, const scep_wire_request *r, apr_pool_t *p)
         return;
     }
     if (l->rows == 1)
-        printf("%-16s  %-7s  %-20s  %-7s  %-24s  %s\n", "ID", "STATE", "SINCE", "KIND", "ENDPOINT",
+        printf("%-16s  %-8s  %-20s  %-7s  %-24s  %s\n", "ID", "STATE", "SINCE", "KIND", "ENDPOINT",
                "SUBJECT, FROM");
-    printf("%-16s  %-7s  %-20s  %-7s  %-24s  %s, %s\n", clean(r->id, p), clean(r->state, p),
+    printf("%-16s  %-8s  %-20s  %-7s  %-24s  %s, %s\n", clean(r->id, p), clean(r->state, p),
            when(r->created, p), r->message_type == 17 ? "renewal" : "new", clean(r->endpoint, p),
            clean(r->subject, p), clean(r->peer, p));
-    if (*r->reason)
+    if (*r->reason && r->decided)
         printf("%-16s  %s by %s: %s\n", "", clean(r->state, p), clean(r->by, p),
                clean(r->reason, p));
+    else if (*r->reason)
+        printf("%-16s  %s: %s\n", "", clean(r->state, p), clean(r->reason, p));
 }
 
 void list_certificate(list *l, const scep_wire_certificate *c, apr_pool_t *p)

@@ -23,6 +23,9 @@ my %hresult = (
 # What becomes of a request for it.
 my %template = (
     Device  => \&issue,
+    # what RAs have
+    EnrollmentAgentOffline => sub { return issue($_[0], "keyUsage=critical,digitalSignature\nextendedKeyUsage=1.3.6.1.4.1.311.20.2.1\n") },
+    CEPEncryption => sub { return issue($_[0], "keyUsage=critical,keyEncipherment\nextendedKeyUsage=1.3.6.1.4.1.311.20.2.1\n") },
     'Geräte' => \&issue,
     Pending => sub { return (disposition => PENDING, message => 'Taken Under Submission') },
     Signed  => sub {
@@ -68,12 +71,18 @@ sub unwrap {
     return rename "$at/inner", "$at/request";
 }
 
+# @param extensions of the template; without them, those of the request
 sub issue {
-    my ($id) = @_;
+    my ($id, $extensions) = @_;
     my $at = "$ca/requests/$id";
+    my $how = '-copy_extensions copy';
+    if (defined $extensions) {
+        write_file("$at/extensions", $extensions);
+        $how = "-extfile '$at/extensions'";
+    }
     my $made = openssl("req -inform DER -in '$at/request' -out '$at/request.pem' -verify")
         && openssl("x509 -req -in '$at/request.pem' -CA '$ca/ca.pem' -CAkey '$ca/ca.key'"
-            . " -set_serial $id -days 365 -copy_extensions copy -out '$at/cert.pem'")
+            . " -set_serial $id -days 365 $how -out '$at/cert.pem'")
         && openssl("x509 -in '$at/cert.pem' -outform DER -out '$at/cert'")
         && openssl("crl2pkcs7 -nocrl -certfile '$at/cert.pem' -certfile '$ca/ca.pem' -outform DER -out '$at/chain'");
     return (disposition => $hresult{signature}, message => 'Error Verifying Request Signature') if !$made;
@@ -86,7 +95,8 @@ sub submit {
     my ($name) = $attributes =~ /^CertificateTemplate:(.*)$/m;
     my $id = read_number("$ca/last") + 1;
     mkdir "$ca/requests/$id" or die "$ca/requests/$id: $!\n";
-    write_file("$ca/last", $id);
+    write_file("$ca/last.new", $id);
+    rename "$ca/last.new", "$ca/last" or die "$ca/last: $!\n"; # tests read it at any time
     write_file("$ca/requests/$id/request", read_file("$call/request"));
     write_file("$ca/requests/$id/attributes", $attributes);
     write_file("$ca/requests/$id/caller", read_file("$call/caller"));

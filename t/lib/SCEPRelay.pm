@@ -3,6 +3,7 @@
 package SCEPRelay;
 use strict;
 use warnings;
+use Errno ();
 use IO::Select;
 use IO::Socket::INET;
 use POSIX ();
@@ -10,7 +11,8 @@ use SCEPRun qw(slurp spew);
 
 # Options: to: the server's port; record: a path, to which .up, .down and .connections are appended;
 # change: called with a PDU of the server's, the count of PDUs and of connections before it; returns
-# the PDU, or undef to end the connection there.
+# the PDU, or undef to end the connection there. Each connection has a process of its own, so what
+# change remembers is that connection's; its random numbers follow from this process's.
 sub start {
     my ($class, %o) = @_;
     my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 16) or die "no socket: $!\n";
@@ -19,13 +21,28 @@ sub start {
     $self->{pid} = fork // die "fork: $!\n";
     return $self if $self->{pid};
     $SIG{$_} = 'DEFAULT' for qw(INT TERM);
-    my $count = 0;
-    while (my $client = $listener->accept) {
+    $SIG{CHLD} = 'IGNORE';
+    setpgrp;
+    for (my $count = 0; my $client = accept_one($listener); $count++) {
         append("$self->{record}.connections", '.');
-        my $server = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $o{to}) or last;
-        eval { pass($self, $client, $server, $o{change} // sub { $_[0] }, $count++) };
+        my $seed = int rand 2**31;
+        my $child = fork // die "fork: $!\n";
+        next if $child;
+        srand $seed;
+        my $server = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $o{to}) or POSIX::_exit(1);
+        eval { pass($self, $client, $server, $o{change} // sub { $_[0] }, $count) };
+        POSIX::_exit(0);
     }
     POSIX::_exit(0);
+}
+
+# A child's end interrupts it.
+sub accept_one {
+    my ($listener) = @_;
+    while (1) {
+        my $client = $listener->accept;
+        return $client if $client || !$!{EINTR};
+    }
 }
 
 sub port        { return $_[0]{port} }
@@ -78,7 +95,8 @@ sub pass {
 
 sub stop {
     my ($self) = @_;
-    kill 'TERM', $self->{pid};
+    # its group, the connections' processes too; of which there is one once it has begun
+    kill 'TERM', -$self->{pid} or kill 'TERM', $self->{pid};
     waitpid $self->{pid}, 0;
     return;
 }

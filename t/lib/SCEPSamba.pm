@@ -6,32 +6,21 @@ use strict;
 use warnings;
 use File::Temp ();
 use IO::Socket::INET;
+use MIME::Base64 ();
+use SCEPNamespace;
 use SCEPRun qw(run spawn wait_for slow slurp spew have);
 use Test::More ();
 
 use constant { REALM => 'CORP.TEST', HOST => 'dc1.corp.test', CA_NAME => 'Zürich Test CA' };
 
-# Leaves the test out, or, in CI, ends it: nothing may be missing there.
-sub unable {
-    my ($why) = @_;
-    Test::More::BAIL_OUT("$why, and CI=true allows no test to be left out") if ($ENV{CI} // '') eq 'true';
-    Test::More::plan(skip_all => $why);
-    return;
-}
+sub unable { return SCEPNamespace::unable(@_) }
 
 # Goes on in namespaces of its own; called before anything else.
 sub enter {
-    unable("$_ is not installed") for grep { !have($_) } qw(unshare ip mount samba samba-tool gcc pkg-config openssl);
-    unable('root only: an Active Directory is started') if $> != 0;
+    unable("$_ is not installed") for grep { !have($_) } qw(samba samba-tool gcc pkg-config openssl);
     unable('the development files of Samba are not installed')
         if run(['pkg-config', '--exists', 'dcerpc', 'ndr', 'talloc', 'tevent'])->{status} != 0;
-    if (!$ENV{SCEP_IN_NAMESPACE}) {
-        my @unshare = (have('unshare'), qw(--net --mount --pid --fork --kill-child --mount-proc));
-        unable('namespaces cannot be made here') if run([@unshare, 'true'])->{status} != 0;
-        local $ENV{SCEP_IN_NAMESPACE} = 1;
-        exec @unshare, $^X, '-w', $0, @ARGV or die "unshare: $!\n";
-    }
-    delete $ENV{SCEP_IN_NAMESPACE};
+    SCEPNamespace::enter();
     return;
 }
 
@@ -98,12 +87,14 @@ sub provision {
     mkdir "$dir/$_" or die "$dir/$_: $!\n" for qw(run ncalrpc logs);
     mkdir "$dir/ntp", 0750 or die "$dir/ntp: $!\n";
     my $conf = slurp($self->conf);
-    # of a key that is there twice, the last one counts
+    # of a key that is there twice, the last one counts; below TLS Kerberos needs no second seal, as
+    # with Windows
     $conf =~ s/^\s*(?:server services|log file|pam \w.*|panic action) *=.*\n//mg;
     $conf =~ s/^\[(?:homes|printers|print\$)\]\n(?:(?!\[).*\n)*//mg;
     $conf =~ s/^\[global\]\n/<<"END"/me or die "no [global]: $conf\n";
 [global]
 \tserver services = rpc, ldap, cldap, kdc
+\tldap server require strong auth = allow_sasl_over_tls
 \tdcerpc endpoint servers = epmapper, samr, netlogon, lsarpc, drsuapi, icpr
 \tpid directory = $dir/run
 \tncalrpc dir = $dir/ncalrpc
@@ -165,7 +156,6 @@ sub up {
     my $self = bless { dir => File::Temp::tempdir('scep-ad-XXXXXX', TMPDIR => 1, CLEANUP => 1) }, $class;
     chmod 0755, $self->{dir};
     $self->{password} = join '', map { sprintf '%02x', int rand 256 } 1 .. 12;
-    must(['ip', 'link', 'set', 'lo', 'up']);
     $self->write_configuration;
     $self->build;
     $self->provision;
@@ -205,6 +195,99 @@ sub request_file {
     my $path = $self->ca . "/requests/$id/$name";
     return spew($path, $text) if defined $text;
     return -e $path ? slurp($path) : '';
+}
+
+# ---- the directory
+
+# Samba's own Python, which may not be the first one of the path.
+sub python { return -x '/usr/bin/python3' ? '/usr/bin/python3' : have('python3') }
+
+sub ldif {
+    my ($self, $verb, $text) = @_;
+    my $ran = run([python(), "$ENV{srcdir}/t/ad/ldif.py", $verb, $self->conf, $self->database], stdin => $text, env => { $self->environment });
+    die "ldif $verb: $ran->{output}\n$text\n" if $ran->{status} != 0;
+    return $ran->{output};
+}
+
+sub sid_of {
+    my ($self, $name) = @_;
+    my ($sid) = $self->ldif('sid', "{SID $name}") =~ /^(S-1-[\d-]+)$/m or die "no SID of $name\n";
+    return $sid;
+}
+
+sub group {
+    my ($self, $name, @members) = @_;
+    $self->tool('group', 'add', $name, '-H', $self->database);
+    $self->tool('group', 'addmembers', $name, join(',', @members), '-H', $self->database) if @members;
+    return;
+}
+
+my $services = 'CN=Public Key Services,CN=Services,CN=Configuration,{BASE}';
+my $enroll   = '0e10c968-78fb-11d2-90d4-00c04f79dc55';
+
+sub template_dn { return "CN=$_[0],CN=Certificate Templates,$services" }
+
+# Entries of a list of access as SDDL: allow or deny NAME to enrol.
+sub allow { return "(OA;;CR;$enroll;;{SID $_[0]})" }
+sub deny  { return "(OD;;CR;$enroll;;{SID $_[0]})" }
+
+# As the console of Windows writes it: administrators may do all, all users may read.
+sub descriptor { return 'O:EAG:EAD:PAI' . join('', @_) . '(A;;CCDCLCSWRPWPDTLOSDRCWDWO;;;DA)(A;;LCRPLORC;;;AU)' }
+
+sub b64 { return MIME::Base64::encode_base64($_[0], '') }
+
+sub filetime { return b64(pack 'q<', -10_000_000 * $_[0]) }
+
+# A certificate template. Options: access: the entries of its list; other ones are attributes, undef
+# leaves one out.
+sub template {
+    my ($self, $name, %o) = @_;
+    my %is = (
+        objectClass                     => 'pKICertificateTemplate',
+        cn                              => $name,
+        displayName                     => "Shown as $name",
+        flags                           => 131136,
+        revision                        => 100,
+        pKIDefaultKeySpec               => 1,
+        'pKIKeyUsage:'                  => b64("\xa0\0"),
+        pKIMaxIssuingDepth              => 0,
+        pKICriticalExtensions           => '2.5.29.15',
+        'pKIExpirationPeriod:'          => filetime(365 * 86400),
+        'pKIOverlapPeriod:'             => filetime(42 * 86400),
+        pKIExtendedKeyUsage             => '1.3.6.1.5.5.7.3.2',
+        'msPKI-RA-Signature'            => 0,
+        'msPKI-Enrollment-Flag'         => 0,
+        'msPKI-Private-Key-Flag'        => 16842752,
+        'msPKI-Certificate-Name-Flag'   => 1,
+        'msPKI-Minimal-Key-Size'        => 2048,
+        'msPKI-Template-Schema-Version' => 2,
+        'msPKI-Template-Minor-Revision' => 3,
+        'msPKI-Cert-Template-OID'       => '1.3.6.1.4.1.311.21.8.' . join('.', map { ord } split //, $name),
+        nTSecurityDescriptor            => descriptor(@{ $o{access} // [] }),
+    );
+    delete $o{access};
+    %is = (%is, %o);
+    $self->ldif('add', 'dn: ' . template_dn($name) . "\n" . join('', map { defined $is{$_} ? "$_: $is{$_}\n" : () } sort keys %is));
+    return;
+}
+
+# Another list of access for one that is there.
+sub access {
+    my ($self, $name, @entries) = @_;
+    $self->ldif('modify', 'dn: ' . template_dn($name) . "\nchangetype: modify\nreplace: nTSecurityDescriptor\n"
+            . 'nTSecurityDescriptor: ' . descriptor(@entries) . "\n");
+    return;
+}
+
+# A CA with the certificate in that file, which offers these templates.
+sub enrollment_service {
+    my ($self, $name, $pem, @templates) = @_;
+    my ($cert) = slurp($pem) =~ /-----BEGIN CERTIFICATE-----\n(.*?)-----END/s or die "$pem has no certificate\n";
+    $cert =~ s/\n//g;
+    $self->ldif('add', "dn: CN=$name,CN=Enrollment Services,$services\nobjectClass: pKIEnrollmentService\ncn: $name\n"
+            . "displayName: $name\ndNSHostName: ca1.corp.test\nflags: 10\ncACertificateDN: CN=$name\n"
+            . "cACertificate:: $cert\n" . join '', map { "certificateTemplates: $_\n" } @templates);
+    return;
 }
 
 1;

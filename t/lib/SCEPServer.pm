@@ -67,7 +67,7 @@ sub random_hex {
     return unpack 'H*', $raw;
 }
 
-# Options: mpm; ports: how many; port: a given one; modules: further ones; ca: kind of the CA's
+# Options: mpm; ports: how many; port: the first of them; modules: further ones; ca: kind of the CA's
 # key; connector, ca_user: lines to use instead of the usual, '' for none; server: text at server
 # level; host: text within the usual virtual host; hosts: text instead of it; admin: text instead
 # of the usual guard of the challenge page. @PORT@, @PORT2@, … and @DIR@ are replaced in all of it.
@@ -78,7 +78,7 @@ sub new {
     $self->{dir} = File::Temp::tempdir('scep-XXXXXXXX', DIR => base_folder());
     chmod 0711, $self->{dir} or die "$self->{dir}: $!\n";
     $live{ $self->{dir} } = $self;
-    $self->{ports} = $o{port} ? [$o{port}] : [free_ports($o{ports} // 1)];
+    $self->{ports} = [grep { defined } $o{port}, free_ports(($o{ports} // 1) - (defined $o{port} ? 1 : 0))];
     $self->{user}  = 'admin';
     $self->{password} = random_hex(12);
     for (qw(run logs htdocs cgi-bin work)) {

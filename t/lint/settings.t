@@ -139,6 +139,15 @@ for my $rules (@rules) {
     }
 }
 
+# The keys of one kind of CA, and those of a directory.
+my $connectors = slurp('docs/connectors.md');
+for my $source ('ca/conf_connector.c', 'ca/conf_directory.c') {
+    for my $table (slurp($source) =~ /conf_rule \w+_rules\[\] = \{(.*?)\n\};/sg) {
+        my @keys = $table =~ /(?:OF|MUST|MAY|NUMBER|PLACE)\(\w+, (\w+)|\.key = "(\w+)"/g;
+        like($connectors, qr/^    $_\b|`$_`/m, "docs/connectors.md has $_ of $source") for grep { defined } @keys;
+    }
+}
+
 # ---- the table of commands
 
 my $code = slurp('mod_scep_config.c');

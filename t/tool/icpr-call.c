@@ -29,8 +29,9 @@
     X(host)                                                                                  \
     X(authority)                                                                             \
     X(principal)                                                                             \
-    X(keytab) X(service) X(port) X(map_port) X(mechanism) X(deadline) X(request) X(template) \
-        X(format) X(retrieve) X(walk) X(repeat) X(reopen) X(threads) X(cert) X(chain)
+    X(keytab)                                                                                \
+    X(service) X(port) X(map_port) X(mechanism) X(deadline) X(request) X(template) X(format) \
+        X(retrieve) X(walk) X(repeat) X(reopen) X(threads) X(cert) X(chain)
 
 typedef struct options {
 #define X(name) const char *name;
@@ -103,7 +104,7 @@ static int show(const options *o, const icpr_answer *a)
     return statuses[a->outcome];
 }
 
-static deadline until(const options *o)
+static moment until(const options *o)
 {
     return deadline_in((o->deadline ? number(o->deadline) : 30000) * (apr_interval_time_t)1000);
 }

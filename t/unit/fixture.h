@@ -159,6 +159,9 @@ scep_bytes fixture_nested(int depth, bool indefinite, apr_pool_t *p);
 /** @a der with every constructed element in indefinite length. What it says is the same. */
 scep_bytes fixture_indefinite(scep_bytes der, apr_pool_t *p);
 
+/** The bytes that hex digits stand for. */
+scep_bytes fixture_of_hex(const char *hex, apr_pool_t *p);
+
 /** DER with @a what behind the last element of one that is constructed. @param path which of its
  *  elements, and of that one, n times; n 0: @a der itself */
 scep_bytes fixture_behind(scep_bytes der, const int *path, int n, scep_bytes what, apr_pool_t *p);

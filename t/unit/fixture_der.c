@@ -1,6 +1,7 @@
 /* Bytes made by hand, for what OpenSSL would not make. */
 #include "fixture.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { CONSTRUCTED = 0x20, SEQUENCE = 0x30 };
@@ -133,4 +134,17 @@ scep_bytes fixture_behind(scep_bytes der, const int *path, int n, scep_bytes wha
 scep_bytes fixture_null_behind(scep_bytes der, const int *path, int n, apr_pool_t *p)
 {
     return fixture_behind(der, path, n, (scep_bytes){ (const unsigned char *)"\x05", 2 }, p);
+}
+
+scep_bytes fixture_of_hex(const char *hex, apr_pool_t *p)
+{
+    const size_t len = strlen(hex) / 2;
+    unsigned char *bytes = apr_pcalloc(p, len + 1);
+
+    for (size_t i = 0; i < len; i++) {
+        const char digits[] = { hex[2 * i], hex[2 * i + 1], '\0' };
+
+        bytes[i] = (unsigned char)strtoul(digits, NULL, 16);
+    }
+    return (scep_bytes){ bytes, len };
 }

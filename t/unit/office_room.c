@@ -176,7 +176,7 @@ static office *open_office(const char *conf_path, apr_pool_t *p)
 
     err = office_load(&o, conf_path, endpoints_make(p), p);
     if (!err)
-        err = office_open(o, p);
+        err = office_open(o, true, p);
     if (err)
         fixture_abort(__FILE__, __LINE__, err->detail);
     o->timeout = apr_time_from_sec(10);

@@ -48,6 +48,14 @@ static const char *const to_version_2[] = {
     "ALTER TABLE scep_certificate ADD COLUMN revoked BIGINT NOT NULL DEFAULT 0",
     "ALTER TABLE scep_certificate ADD COLUMN reason BIGINT NOT NULL DEFAULT 0",
     "DROP INDEX scep_certificate_not_after",
+    "CREATE TABLE scep_request (id TEXT NOT NULL PRIMARY KEY,"
+    " endpoint TEXT NOT NULL, authority TEXT NOT NULL, template_name TEXT NOT NULL,"
+    " transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL, csr_hash TEXT NOT NULL,"
+    " transaction_text TEXT NOT NULL, subject TEXT NOT NULL, peer TEXT NOT NULL,"
+    " message_type BIGINT NOT NULL, csr TEXT NOT NULL, old_cert TEXT NOT NULL,"
+    " challenged BIGINT NOT NULL, state TEXT NOT NULL,"
+    " reason TEXT NOT NULL, decided_by TEXT NOT NULL, serial TEXT NOT NULL,"
+    " created BIGINT NOT NULL, ends BIGINT NOT NULL, decided BIGINT NOT NULL)",
     "UPDATE scep_meta SET value = 2 WHERE name = 'schema'",
 };
 
@@ -59,14 +67,6 @@ static const char *const to_version_3[] = {
     "INSERT INTO scep_transaction (endpoint, transaction_id, key_hash, csr_hash, state, authority,"
     " serial, created, ends, bound) VALUES ('e', 't', 'm', 'd', 'issued', 'ca', '0C', 1100, 3000,"
     " 3000), ('e', 'u', 'm', 'd', 'issued', 'ca', '0D', 1100, 3000, 3000)",
-    "CREATE TABLE scep_request (id TEXT NOT NULL PRIMARY KEY,"
-    " endpoint TEXT NOT NULL, authority TEXT NOT NULL, template_name TEXT NOT NULL,"
-    " transaction_id TEXT NOT NULL, key_hash TEXT NOT NULL, csr_hash TEXT NOT NULL,"
-    " transaction_text TEXT NOT NULL, subject TEXT NOT NULL, peer TEXT NOT NULL,"
-    " message_type BIGINT NOT NULL, csr TEXT NOT NULL, old_cert TEXT NOT NULL,"
-    " challenged BIGINT NOT NULL, state TEXT NOT NULL,"
-    " reason TEXT NOT NULL, decided_by TEXT NOT NULL, serial TEXT NOT NULL,"
-    " created BIGINT NOT NULL, ends BIGINT NOT NULL, decided BIGINT NOT NULL)",
     "UPDATE scep_meta SET value = 3 WHERE name = 'schema'",
 };
 
@@ -88,6 +88,31 @@ static const char *const of_one_key[] = {
     " 'pending', '', '', '', 1200, 2500, 0),"
     " ('r2', 'e', 'ca', 'template', 't', 'k', 'q', 't', 'CN=x', '', 17, 'ZGVy', 'ZGVy', 0,"
     " 'pending', '', '', '', 1200, 2500, 0)",
+};
+
+/* What version 4 took away, and requests of each of its states. */
+static const char *const to_version_4[] = {
+    "UPDATE scep_transaction SET transaction_id = '~' || transaction_id WHERE key_hash = 'm'",
+    "DELETE FROM scep_binding",
+    "DROP INDEX scep_binding_ends",
+    "DROP INDEX scep_certificate_serial",
+    "CREATE INDEX scep_request_state ON scep_request (state, id)",
+    "CREATE INDEX scep_request_ends ON scep_request (state, ends)",
+    "CREATE INDEX scep_request_waiting ON scep_request (endpoint, ends) WHERE state = 'pending'",
+    "CREATE INDEX scep_request_key ON scep_request (endpoint, key_hash, ends)"
+    " WHERE state = 'pending'",
+    "CREATE INDEX scep_request_peer ON scep_request (endpoint, peer, ends)"
+    " WHERE state = 'pending'",
+    "INSERT INTO scep_request (id, endpoint, authority, template_name, transaction_id, key_hash,"
+    " csr_hash, transaction_text, subject, peer, message_type, csr, old_cert, challenged, state,"
+    " reason, decided_by, serial, created, ends, decided) VALUES"
+    " ('r1', 'e', 'ca', 'template', 't', 'k', 'p', 't', 'CN=x', '', 19, 'ZGVy', '', 1,"
+    " 'pending', '', '', '', 1200, 2500, 0),"
+    " ('r2', 'e', 'ca', 'template', 't', 'k', 'q', 't', 'CN=x', '', 19, 'ZGVy', '', 1,"
+    " 'expired', '', '', '', 1200, 2500, 0),"
+    " ('r3', 'e', 'ca', 'template', 't', 'k', 'r', 't', 'CN=x', '', 19, 'ZGVy', '', 1,"
+    " 'denied', 'no', 'root', '', 1200, 1300, 1300)",
+    "UPDATE scep_meta SET value = 4 WHERE name = 'schema'",
 };
 
 static void say_all(const char *const *sql, size_t n)
@@ -120,4 +145,10 @@ void set_up_version_3(void)
 void set_up_renewals_of_one_key(void)
 {
     say_all(of_one_key, sizeof(of_one_key) / sizeof(*of_one_key));
+}
+
+void set_up_version_4(void)
+{
+    set_up_version_3();
+    say_all(to_version_4, sizeof(to_version_4) / sizeof(*to_version_4));
 }

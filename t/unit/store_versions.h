@@ -6,6 +6,7 @@
 void set_up_version_1(void);
 void set_up_version_2(void);
 void set_up_version_3(void);
+void set_up_version_4(void);
 
 /** Into one of version 3: renewals signed by the key that holds their transactionID. */
 void set_up_renewals_of_one_key(void);

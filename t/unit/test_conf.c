@@ -19,6 +19,26 @@
     "ra_decrypt_cert = /abs/ra-decrypt.pem\n" \
     "ra_decrypt_key = file:/abs/ra-decrypt.key\n"
 #define AUTHORITY "[authority default]\n" AUTHORITY_KEYS "templates = A, B\nforeign_crl = none\n"
+/* Of a CA elsewhere: its own keys begin in line 12. */
+#define REMOTE(kind)                          \
+    "[authority a]\n"                         \
+    "connector = " kind "\n"                  \
+    "ca_cert = ca.pem\n"                      \
+    "ra_sign_cert = ra-sign.pem\n"            \
+    "ra_sign_key = file:ra-sign.key\n"        \
+    "ra_decrypt_cert = /abs/ra-decrypt.pem\n" \
+    "ra_decrypt_key = file:ra-decrypt.key\n"  \
+    "templates = R\nforeign_crl = none\n"
+/* In a section without an RA from files. */
+#define NO_RA(kind)          \
+    "connector = " kind "\n" \
+    "ca_cert = ca.pem\n"     \
+    "templates = R\n"        \
+    "foreign_crl = none\n"
+#define ADCS "server = dc\nca_name = CA\nprincipal = a@B\nkeytab = file:k\n"
+#define TEMPLATE_R "[template R]\nca_template = Web Server\n"
+#define CMP_URL "url = http://ca.example/pkix\n"
+#define EST_URL "url = https://ca.example\n"
 #define OTHER AUTHORITY_KEYS "templates = A\nforeign_crl = none\n"
 #define TEMPLATE_A "[template A]\ndays = 30\nkey_usage = digitalSignature\n"
 #define TEMPLATE_B                                                                  \
@@ -313,7 +333,8 @@ static const struct {
     { "a password in the open", "store = pgsql:host=a Password = b\n", 1, "passfile" },
     { "a password in a URI", "store = pgsql:postgresql://u:p@h/d\n", 1, "passfile" },
     { "a secret in the open", "store = sqlite3:a\nstore_key = 0123\n", 2, "file:PATH" },
-    { "a key in a token", TOP "[authority a]\nca_key = pkcs11:object=x\n", 4, "file:PATH" },
+    { "a key in a token of no module", TOP "[authority a]\nca_key = pkcs11:object=x\n", 4,
+      "module-path=" },
     { "no authority", TOP TEMPLATE_A, 0, "[authority default] section is needed" },
     { "an authority without a CA", TOP "[authority a]\nconnector = local\n", 3,
       "ca_cert is missing in [authority a]" },
@@ -336,8 +357,10 @@ static const struct {
     { "days and more", TOP "[template a]\ndays = 1d\n", 4, "from 1 to 36500" },
     { "days beyond a number", TOP "[template a]\ndays = 18446744073709551617\n", 4, "36500" },
     { "no value", TOP "[template a]\ndays =\n", 4, "36500" },
-    { "days missing", TOP "[template a]\nkey_usage = digitalSignature\n", 3, "days is missing" },
-    { "key usage missing", TOP "[template a]\ndays = 1\n", 3, "key_usage is missing" },
+    { "days missing", TOP AUTHORITY "[template A]\nkey_usage = digitalSignature\n" TEMPLATE_B, 0,
+      "days is missing in [template A], which [authority default] lists" },
+    { "key usage missing", TOP AUTHORITY "[template A]\ndays = 1\n" TEMPLATE_B, 0,
+      "key_usage is missing in [template A], which [authority default] lists" },
     { "a key usage of a CA", TOP "[template a]\nkey_usage = keyCertSign\n", 4, "keyCertSign" },
     { "an unknown EKU", TOP "[template a]\nextended_key_usage = clientauth\n", 4, "clientauth" },
     { "a name that is no EKU", TOP "[template a]\nextended_key_usage = commonName\n", 4,
@@ -377,8 +400,79 @@ static const struct {
     { "one file for two CRLs",
       WHOLE "[authority a]\n" OTHER "crl_file = x\n[authority b]\n" OTHER "crl_file = ./x\n", 0,
       "[authority a]'s and [authority b]'s" },
+    { "a kind of CA that there is not", TOP "[authority a]\nconnector = ldap\n", 4,
+      "there is no \"ldap\"; local, adcs, cmp, est and exec are accepted" },
+    { "no kind of CA", TOP "[authority a]\nca_cert = ca.pem\n", 3, "connector is missing" },
+    { "a key of another kind", TOP REMOTE("exec") "ca_key = file:ca.key\n", 12,
+      "ca_key is not known here" },
+    { "a local CA does not time out", TOP "[authority a]\n" AUTHORITY_KEYS "timeout = 5\n", 11,
+      "timeout is not known here" },
+    { "no time at all", TOP REMOTE("exec") "timeout = 0\n", 12, "from 1 to 600" },
+    { "nobody to ask", TOP REMOTE("exec") "concurrency = 0\n", 12, "from 1 to 64" },
+    { "too many to ask", TOP REMOTE("exec") "concurrency = 65\n", 12, "from 1 to 64" },
+    { "polls without an end", TOP REMOTE("exec") "poll = 0\n", 12, "from 1 to 86400" },
+    { "no program", TOP REMOTE("exec"), 3, "program is missing" },
+    { "no server", TOP REMOTE("adcs") "ca_name = CA\n", 3, "server is missing" },
+    { "half an enrolment agent",
+      TOP REMOTE("adcs") "server = dc\nca_name = CA\nprincipal = a@B\nkeytab = file:k\n"
+                         "agent_cert = agent.pem\n" TEMPLATE_R,
+      3, "agent_cert and agent_key go together" },
+    { "no RA at all", TOP "[authority a]\n" NO_RA("exec") "program = p\n" TEMPLATE_R, 3,
+      "[authority a] has no RA: either ra_sign_cert" },
+    { "half of an RA's files",
+      TOP "[authority a]\n" NO_RA("adcs") ADCS
+      "ra_sign_cert = s.pem\nra_sign_key = file:s\n" TEMPLATE_R,
+      3, "ra_sign_cert, ra_sign_key, ra_decrypt_cert and ra_decrypt_key go together" },
+    { "half of an RA's templates",
+      TOP "[authority a]\n" NO_RA("adcs") ADCS "ra_sign_template = S\n" TEMPLATE_R, 3,
+      "ra_sign_template and ra_decrypt_template go together" },
+    { "a local CA has no templates of another",
+      TOP "[authority a]\n" AUTHORITY_KEYS "ra_subject = CN=a\n", 11,
+      "ra_subject is not known here" },
+    { "a mechanism there is not", TOP REMOTE("adcs") "mechanism = ntlm\n", 12, "spnego|kerberos" },
+    { "nobody whom a CMP server knows", TOP REMOTE("cmp") CMP_URL TEMPLATE_R, 3,
+      "either reference and secret or client_cert and client_key" },
+    { "one too many whom a CMP server knows",
+      TOP REMOTE("cmp") CMP_URL "reference = r\nsecret = file:s\nclient_cert = c.pem\n"
+                                "client_key = file:c.key\n" TEMPLATE_R,
+      3, "either reference and secret or client_cert and client_key" },
+    { "a secret without a reference", TOP REMOTE("cmp") CMP_URL "secret = file:s\n" TEMPLATE_R, 3,
+      "reference and secret go together" },
+    { "a command of CMP there is not", TOP REMOTE("cmp") CMP_URL "command = kur\n", 13,
+      "p10cr|ir|cr" },
+    { "EST in clear",
+      TOP REMOTE("est") "url = http://a.example\nuser = u\npassword = file:p\n" TEMPLATE_R, 3,
+      "https://HOST[:PORT] is accepted" },
+    { "nobody whom an EST server knows", TOP REMOTE("est") EST_URL TEMPLATE_R, 3,
+      "say how the CA knows who asks" },
+    { "a user without a password", TOP REMOTE("est") EST_URL "user = u\n" TEMPLATE_R, 3,
+      "user and password go together" },
     { "a scheme alone", TOP "[template a]\nocsp_url = http://\n", 4, "http://" },
 };
+
+/* What NDES's RA is made from. */
+START_TEST(an_ra_is_made_from_the_templates_that_are_named)
+{
+    static const char head[] = TOP "[authority a]\n" NO_RA("adcs") ADCS;
+    static const char more[] = "ra_sign_template = S\nra_decrypt_template = D\nra_subject = CN=r\n";
+    const char *text = apr_pstrcat(p, head, TEMPLATE_R, NULL);
+    const conf_authority *a;
+    conf *c;
+
+    assert_ok(load(&c, text, strlen(text)));
+    a = conf_authority_find(c, "a");
+    ck_assert_ptr_null(a->ra_sign_cert);
+    ck_assert_str_eq(a->ra_sign_template, "EnrollmentAgentOffline");
+    ck_assert_str_eq(a->ra_decrypt_template, "CEPEncryption");
+    ck_assert_ptr_null(a->ra_subject);
+    text = apr_pstrcat(p, head, more, TEMPLATE_R, NULL);
+    assert_ok(load(&c, text, strlen(text)));
+    a = conf_authority_find(c, "a");
+    ck_assert_str_eq(a->ra_sign_template, "S");
+    ck_assert_str_eq(a->ra_decrypt_template, "D");
+    ck_assert_str_eq(a->ra_subject, "CN=r");
+}
+END_TEST
 
 START_TEST(what_is_wrong_is_refused_with_its_line)
 {
@@ -393,6 +487,31 @@ START_TEST(what_is_wrong_is_refused_with_its_line)
     ck_assert_msg(strstr(err->detail, place) && strstr(err->detail, refused[_i].says),
                   "%s: line %d and \"%s\" in: %s", row, refused[_i].line, refused[_i].says,
                   err->detail);
+}
+END_TEST
+
+/* ---- CAs elsewhere ---- */
+
+START_TEST(a_CA_elsewhere_has_its_own_keys_and_defaults_and_templates_without_days)
+{
+    static const char text[] = TOP REMOTE("exec") "program = /usr/lib/ca-helper\n"
+                                                  "arguments = -v --ca\n"
+                                                  "[authority b]\n" OTHER TEMPLATE_A TEMPLATE_R;
+    const conf_authority *a;
+    conf *c;
+
+    assert_ok(load(&c, text, sizeof(text) - 1));
+    a = conf_authority_find(c, "a");
+    ck_assert_str_eq(a->connector, "exec");
+    ck_assert_ptr_null(a->ca_key);
+    ck_assert_str_eq(a->exec.program, "/usr/lib/ca-helper");
+    ck_assert_str_eq(apr_array_pstrcat(p, a->exec.arguments, ' '), "-v --ca");
+    ck_assert_int_eq(a->timeout, 30);
+    ck_assert_int_eq(a->concurrency, 8);
+    ck_assert_int_eq(a->poll, 60);
+    ck_assert_str_eq(conf_template_find(a, "R")->ca_template, "Web Server");
+    ck_assert_int_eq(conf_template_find(a, "R")->days, 0);
+    ck_assert_str_eq(conf_template_find(conf_authority_find(c, "b"), "A")->ca_template, "A");
 }
 END_TEST
 
@@ -448,7 +567,9 @@ static void add_tests(TCase *cases)
     tcase_add_loop_test(cases, who_may_enroll_is_read, 0, ROWS(enrolling));
     tcase_add_test(cases, an_authority_is_found_by_its_configuration);
     tcase_add_loop_test(cases, what_is_good_is_accepted, 0, ROWS(accepted));
+    tcase_add_test(cases, an_ra_is_made_from_the_templates_that_are_named);
     tcase_add_loop_test(cases, what_is_wrong_is_refused_with_its_line, 0, ROWS(refused));
+    tcase_add_test(cases, a_CA_elsewhere_has_its_own_keys_and_defaults_and_templates_without_days);
     tcase_add_test(cases, a_nul_byte_is_refused);
     tcase_add_test(cases, a_huge_file_and_one_that_is_not_there_are_refused);
     tcase_add_test(cases, openssl_and_the_strict_pass_see_the_same_lines);

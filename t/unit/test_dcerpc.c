@@ -32,9 +32,9 @@ static void say(int peer, text t)
     FIXTURE_MUST(write(peer, t.data, t.len) == (ssize_t)t.len);
 }
 
-static const deadline *soon(void)
+static const moment *soon(void)
 {
-    static deadline d;
+    static moment d;
 
     d = deadline_in(100000);
     return &d;
@@ -176,7 +176,7 @@ static void *flood(void *data)
 
 START_TEST(a_response_without_an_end_is_cut_off)
 {
-    deadline d = deadline_in(apr_time_from_sec(30));
+    moment d = deadline_in(apr_time_from_sec(30));
     pthread_t thread;
     scep_bytes answer;
     bool asked;
@@ -261,7 +261,7 @@ END_TEST
 START_TEST(whom_nobody_serves_is_said)
 {
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
-    deadline d = deadline_in(apr_time_from_sec(30));
+    moment d = deadline_in(apr_time_from_sec(30));
     socklen_t size = sizeof(at);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     aside *place;

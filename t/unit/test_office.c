@@ -357,8 +357,8 @@ START_TEST(after_its_deadline_a_request_is_put_off)
 END_TEST
 
 /* A CA in front of the real one. */
-static const scep_err *(*real_submit)(connector_answer *, connector *, const conf_template *,
-                                      const scep_csr *, apr_pool_t *);
+static const scep_err *(*real_submit)(connector_answer *, connector *, const connector_ask *,
+                                      apr_pool_t *);
 static office *second_node;
 static scep_bytes second_csr;
 static scep_wire_verdict second_verdict;
@@ -370,21 +370,21 @@ static connector *connector_of(void)
 }
 
 static const scep_err *submit_other_key(connector_answer *out, connector *self,
-                                        const conf_template *template, const scep_csr *csr,
-                                        apr_pool_t *pool)
+                                        const connector_ask *ask, apr_pool_t *pool)
 {
     X509_PUBKEY *key = NULL;
-    scep_csr other = *csr;
+    scep_csr other = *ask->csr;
+    connector_ask of_other = *ask;
 
+    of_other.csr = &other;
     other.key = fixture_key(2);
     FIXTURE_MUST(X509_PUBKEY_set(&key, other.key) && !scep_spki_of(&other.spki, key, pool));
     X509_PUBKEY_free(key);
-    return real_submit(out, self, template, &other, pool);
+    return real_submit(out, self, &of_other, pool);
 }
 
 static const scep_err *submit_denied(connector_answer *out, connector *self,
-                                     const conf_template *template, const scep_csr *csr,
-                                     apr_pool_t *pool)
+                                     const connector_ask *ask, apr_pool_t *pool)
 {
     *out = (connector_answer){ .outcome = CONNECTOR_DENIED, .reason = "by \"law\"" };
     return NULL;
@@ -392,12 +392,11 @@ static const scep_err *submit_denied(connector_answer *out, connector *self,
 
 /* While this node waits for its CA, another one answers. */
 static const scep_err *submit_overtaken(connector_answer *out, connector *self,
-                                        const conf_template *template, const scep_csr *csr,
-                                        apr_pool_t *pool)
+                                        const connector_ask *ask, apr_pool_t *pool)
 {
     submitted++;
     second_verdict = office_room_enrol(second_node, "devices", "1", second_csr, p);
-    return real_submit(out, self, template, csr, pool);
+    return real_submit(out, self, ask, pool);
 }
 
 START_TEST(R_089_a_certificate_for_another_key_never_leaves)

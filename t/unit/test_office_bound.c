@@ -272,19 +272,18 @@ END_TEST
 
 static office *second_node;
 static const char *second_challenge;
-static const scep_err *(*real_submit)(connector_answer *, connector *, const conf_template *,
-                                      const scep_csr *, apr_pool_t *);
+static const scep_err *(*real_submit)(connector_answer *, connector *, const connector_ask *,
+                                      apr_pool_t *);
 
 /* While this node waits for its CA, the same challenge is contradicted at another one. */
 static const scep_err *submit_overtaken(connector_answer *out, connector *self,
-                                        const conf_template *template, const scep_csr *csr,
-                                        apr_pool_t *pool)
+                                        const connector_ask *ask, apr_pool_t *pool)
 {
     const fixture_request r = { .challenge = second_challenge, .subject = "CN=b" };
 
     assert_refused(office_room_enrol(second_node, "devices", "2", fixture_csr(&r, p), p),
                    SCEP_BAD_SUBJECT, "bound");
-    return real_submit(out, self, template, csr, pool);
+    return real_submit(out, self, ask, pool);
 }
 
 START_TEST(S_04_a_challenge_contradicted_at_another_node_issues_nothing)

@@ -166,8 +166,8 @@ END_TEST
 
 /* ---- what may go wrong at approval ---- */
 
-static const scep_err *(*real_submit)(connector_answer *, connector *, const conf_template *,
-                                      const scep_csr *, apr_pool_t *);
+static const scep_err *(*real_submit)(connector_answer *, connector *, const connector_ask *,
+                                      apr_pool_t *);
 static office *second_node;
 
 static connector *connector_of(void)
@@ -175,8 +175,7 @@ static connector *connector_of(void)
     return APR_ARRAY_IDX(o->authorities, 0, office_authority *)->connector;
 }
 
-static const scep_err *submit_away(connector_answer *out, connector *self,
-                                   const conf_template *template, const scep_csr *csr,
+static const scep_err *submit_away(connector_answer *out, connector *self, const connector_ask *ask,
                                    apr_pool_t *pool)
 {
     return scep_fail(pool, UNAVAILABLE, "the CA is away");
@@ -184,12 +183,11 @@ static const scep_err *submit_away(connector_answer *out, connector *self,
 
 /* While the CA signs, somebody else denies. */
 static const scep_err *submit_overtaken(connector_answer *out, connector *self,
-                                        const conf_template *template, const scep_csr *csr,
-                                        apr_pool_t *pool)
+                                        const connector_ask *ask, apr_pool_t *pool)
 {
     FIXTURE_MUST(
         !office_room_decide(second_node, office_room_waiting(second_node, "1", pool), false, pool));
-    return real_submit(out, self, template, csr, pool);
+    return real_submit(out, self, ask, pool);
 }
 
 /* What stood for a challenge when the request came may be worth nothing when it is decided. */

@@ -201,21 +201,21 @@ END_TEST
 
 /* ---- what a CA sends ---- */
 
-static const scep_err *(*real_submit)(connector_answer *, connector *, const conf_template *,
-                                      const scep_csr *, apr_pool_t *);
+static const scep_err *(*real_submit)(connector_answer *, connector *, const connector_ask *,
+                                      apr_pool_t *);
 
 /* The right key in another encoding, as of a CA that leaves the parameters of rsaEncryption out
  * (RFC 3279 2.3.1 wants NULL). */
 static const scep_err *submit_encoded_anew(connector_answer *out, connector *self,
-                                           const conf_template *template, const scep_csr *csr,
-                                           apr_pool_t *pool)
+                                           const connector_ask *ask, apr_pool_t *pool)
 {
     static const unsigned char before[] = { 0x30, 0x82, 0x01, 0x22, 0x30, 0x0d };
     static const unsigned char after[] = { 0x30, 0x82, 0x01, 0x20, 0x30, 0x0b };
+    const scep_csr *csr = ask->csr;
     unsigned char *spki = apr_palloc(pool, csr->spki.len);
     issued_cert *cert;
 
-    FIXTURE_MUST(!real_submit(out, self, template, csr, pool));
+    FIXTURE_MUST(!real_submit(out, self, ask, pool));
     /* of a key with 2048 bits: the NULL is two bytes behind the object identifier's eleven */
     FIXTURE_MUST(csr->spki.len == 294 && !memcmp(csr->spki.data, before, sizeof(before)));
     memcpy(spki, after, sizeof(after));
@@ -228,8 +228,7 @@ static const scep_err *submit_encoded_anew(connector_answer *out, connector *sel
 }
 
 static const scep_err *submit_nothing(connector_answer *out, connector *self,
-                                      const conf_template *template, const scep_csr *csr,
-                                      apr_pool_t *pool)
+                                      const connector_ask *ask, apr_pool_t *pool)
 {
     *out = (connector_answer){ .outcome = CONNECTOR_ISSUED };
     return NULL;

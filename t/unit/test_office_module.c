@@ -1,8 +1,11 @@
 /* Requests that a policy module judges: one challenge gets one certificate, whatever waits, is lost
  * or comes late. The module here does what docs/policy-module.md says. */
 #include "office_room.h"
+#include "remote_room.h"
 #include "suite.h"
 
+#include "clerks.h"
+#include "clock.h"
 #include "policy_module_int.h"
 
 #include <apr_strings.h>
@@ -14,9 +17,34 @@ static office *o;
 static struct {
     bool down, deaf; /* every call fails; notify fails */
     const char *waits, *certificate;
-    int verified, told;
+    int verified;
+    _Atomic int told, told_issued; /* by any thread */
+    remote *hurries;               /* its CA issues while the module hears of PENDING */
+    _Atomic bool hangs, hung;      /* while it hears of a certificate */
+    const char *heard;             /* dispositions in the order of their ends */
     module_call last;
 } module;
+
+static void await_flag(const _Atomic bool *flag, bool value)
+{
+    for (int i = 0; i < 500 && *flag != value; i++)
+        apr_sleep(20000);
+    ck_assert(*flag == value);
+}
+
+/* @return what it notes of a notification, after what holds it up */
+static const char *hear(const module_call *c)
+{
+    if (c->disposition == POLICY_MODULE_PENDING && module.hurries) {
+        remote_room_does(module.hurries, REMOTE_ISSUES);
+        apr_sleep(apr_time_from_msec(500));
+    }
+    if (c->disposition == POLICY_MODULE_SUCCESS && module.hangs) {
+        module.hung = true;
+        await_flag(&module.hangs, false);
+    }
+    return c->disposition == POLICY_MODULE_PENDING ? "pending " : "end ";
+}
 
 static const scep_err *claim(const char **what, const char *value, apr_pool_t *pool)
 {
@@ -38,8 +66,11 @@ static const scep_err *answer(module_answer *out, policy_module *m, const module
         return scep_fail(pool, UNAVAILABLE, "down");
     if (c->kind == MODULE_GENERATE)
         out->challenge = "made";
+    if (c->kind == MODULE_NOTIFY)
+        module.heard = apr_pstrcat(p, module.heard ? module.heard : "", hear(c), NULL);
     module.verified += c->kind == MODULE_VERIFY;
     module.told += c->kind == MODULE_NOTIFY;
+    module.told_issued += c->kind == MODULE_NOTIFY && c->disposition == POLICY_MODULE_SUCCESS;
     if (c->kind == MODULE_VERIFY)
         out->yes = c->renewal || (c->challenge.len && !module.certificate &&
                                   (!module.waits || !strcmp(module.waits, c->transaction_id)));
@@ -66,6 +97,7 @@ static void up(void)
 
 static void down(void)
 {
+    scep_clock_set(0);
     office_room_down(o);
 }
 
@@ -260,6 +292,105 @@ START_TEST(params_that_are_no_utf_8_reach_no_module)
 }
 END_TEST
 
+/* ---- a CA elsewhere ---- */
+
+START_TEST(a_module_hears_once_what_a_CA_elsewhere_decided_at_once)
+{
+    remote *ca = remote_room_up(o, p);
+
+    ck_assert_int_eq(enrol("open", 0).status, SCEP_STATUS_ISSUED);
+    ck_assert_int_eq(module.told, 1);
+    ck_assert_int_eq(module.told_issued, 1);
+    remote_room_does(ca, REMOTE_DENIES);
+    module.certificate = NULL;
+    ck_assert_int_eq(enrol("open", 1).status, SCEP_STATUS_REFUSED);
+    ck_assert_int_eq(module.told, 2);
+    ck_assert_int_eq(module.last.disposition, POLICY_MODULE_FAILURE);
+    remote_room_down(o, ca);
+}
+END_TEST
+
+START_TEST(a_module_hears_once_what_a_CA_elsewhere_decides_when_the_device_has_left)
+{
+    remote *ca = remote_room_up(o, p);
+
+    o->timeout = apr_time_from_sec(2);
+    remote_room_does(ca, REMOTE_HANGS);
+    ck_assert_int_eq(enrol("open", 0).status, SCEP_STATUS_PENDING);
+    ck_assert_int_eq(module.told, 1); /* that it waits */
+    remote_room_does(ca, REMOTE_ISSUES);
+    for (int i = 0; i < 500 && !module.told_issued; i++)
+        apr_sleep(20000);
+    remote_room_down(o, ca);
+    ck_assert_int_eq(module.told, 2);
+    ck_assert_int_eq(module.told_issued, 1);
+    ck_assert_str_eq(module.last.transaction_id, "0");
+    ck_assert_int_eq(poll_for("open", 0).status, SCEP_STATUS_ISSUED);
+}
+END_TEST
+
+START_TEST(a_module_hears_that_a_request_waits_before_it_hears_of_the_end)
+{
+    remote *ca = remote_room_up(o, p);
+
+    o->timeout = apr_time_from_sec(2);
+    remote_room_does(ca, REMOTE_HANGS);
+    module.hurries = ca;
+    (void)enrol("open", 0);
+    for (int i = 0; i < 500 && !module.told_issued; i++)
+        apr_sleep(20000);
+    remote_room_down(o, ca);
+    ck_assert_str_eq(module.heard, "pending end ");
+}
+END_TEST
+
+START_TEST(a_clerk_that_tells_a_slow_module_is_busy)
+{
+    remote *ca = remote_room_up(o, p);
+    clerks_state is;
+
+    o->timeout = apr_time_from_sec(2);
+    remote_room_does(ca, REMOTE_HANGS);
+    ck_assert_int_eq(enrol("open", 0).status, SCEP_STATUS_PENDING);
+    module.hangs = true;
+    remote_room_does(ca, REMOTE_ISSUES);
+    await_flag(&module.hung, true);
+    ck_assert(clerks_look(o->clerks, "default", &is));
+    ck_assert_int_eq(is.running, 1);
+    ck_assert_str_eq(remote_room_row(o, "0", p)->state, "issued");
+    module.hangs = false;
+    for (int i = 0; i < 500 && is.running; i++) {
+        apr_sleep(20000);
+        ck_assert(clerks_look(o->clerks, "default", &is));
+    }
+    ck_assert_int_eq(is.running, 0);
+    remote_room_down(o, ca);
+}
+END_TEST
+
+START_TEST(a_module_judges_again_what_a_CA_elsewhere_is_asked_later)
+{
+    remote *ca = remote_room_up(o, p);
+
+    remote_room_does(ca, REMOTE_IS_DOWN);
+    ck_assert_int_eq(enrol("open", 0).status, SCEP_STATUS_PENDING);
+    ck_assert_int_eq(module.verified, 1);
+    module.down = true;
+    remote_room_does(ca, REMOTE_ISSUES);
+    scep_clock_set(scep_now() + apr_time_from_sec(30));
+    apr_sleep(apr_time_from_sec(2));
+    ck_assert_str_eq(remote_room_row(o, "0", p)->state, "queued");
+    ck_assert_int_eq(ca->asked, 1);
+    module.down = false;
+    module.certificate = "of another request";
+    scep_clock_set(scep_now() + apr_time_from_sec(30));
+    ck_assert(remote_room_is(o, "0", "denied", p));
+    ck_assert_int_eq(ca->asked, 1);
+    ck_assert_int_eq(poll_for("open", 0).status, SCEP_STATUS_REFUSED);
+    remote_room_down(o, ca);
+}
+END_TEST
+
 static void add_tests(TCase *cases)
 {
     tcase_add_checked_fixture(cases, up, down);
@@ -274,6 +405,11 @@ static void add_tests(TCase *cases)
     tcase_add_loop_test(cases, S_28_a_challenge_that_is_no_utf_8_reaches_no_module, 0,
                         ROWS(octets));
     tcase_add_test(cases, params_that_are_no_utf_8_reach_no_module);
+    tcase_add_test(cases, a_module_hears_once_what_a_CA_elsewhere_decided_at_once);
+    tcase_add_test(cases, a_module_hears_once_what_a_CA_elsewhere_decides_when_the_device_has_left);
+    tcase_add_test(cases, a_module_hears_that_a_request_waits_before_it_hears_of_the_end);
+    tcase_add_test(cases, a_clerk_that_tells_a_slow_module_is_busy);
+    tcase_add_test(cases, a_module_judges_again_what_a_CA_elsewhere_is_asked_later);
 }
 
 int main(void)

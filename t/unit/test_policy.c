@@ -36,7 +36,9 @@ typedef struct judged {
     int message_type;   /* 0: 19 */
     bool stale;         /* the challenge is not good */
     bool open;          /* EnforcePassword off */
-    bool sid, subject;  /* allow_sid, subject_required */
+    bool subject;       /* subject_required */
+    conf_sid sid;       /* allow_sid */
+    const char *doubt;  /* of the directory; NULL: it was not asked */
     int rsa_bits;       /* minimum_rsa_bits; 0: 2048 */
     uint32_t key_usage; /* of the template; 0: both */
     int hash_bits;      /* MinimumHash; 0: SHA-1 */
@@ -226,6 +228,19 @@ static const judged rows[] = {
 
     { "S-12 the SID extension", ASKS(.extensions = SID_EXTENSION), SCEP_REFUSED, "SID" },
     { "S-12 the SID extension, allowed", ASKS(.extensions = SID_EXTENSION), GOOD, .sid = true },
+    { "S-12 the SID extension, which the directory confirms", ASKS(.extensions = SID_EXTENSION),
+      GOOD, .sid = CONF_SID_DIRECTORY, .doubt = "" },
+    { "S-12 the SID URI, which the directory confirms",
+      ASKS(.extensions = "2.5.29.17=DER:" SID_URI), GOOD, .sid = CONF_SID_DIRECTORY, .doubt = "" },
+    { "S-12 the SID extension, which the directory does not confirm",
+      ASKS(.extensions = SID_EXTENSION), SCEP_REFUSED, "claimed, and it is another's",
+      .sid = CONF_SID_DIRECTORY, .doubt = "it is another's" },
+    { "S-12 the SID extension, and the directory was not asked", ASKS(.extensions = SID_EXTENSION),
+      SCEP_REFUSED, "SID", .sid = CONF_SID_DIRECTORY },
+    { "S-12 the SID extension, confirmed, where none is allowed", ASKS(.extensions = SID_EXTENSION),
+      SCEP_REFUSED, "SID", .doubt = "" },
+    { "no SID, and the directory was not asked", ASKS(.subject = "CN=a"), GOOD,
+      .sid = CONF_SID_DIRECTORY },
     { "S-12 the SID URI", ASKS(.extensions = "2.5.29.17=DER:" SID_URI), SCEP_REFUSED, "SID" },
     { "S-12 the SID URI in capitals behind a DNS name",
       ASKS(.extensions = "2.5.29.17=DER:" SID_URI_SECOND), SCEP_REFUSED, "SID" },
@@ -304,6 +319,7 @@ static policy_verdict judge_row(const judged *j)
     csr.subject = X509_REQ_get_subject_name(req);
     X509_REQ_get0_signature(req, NULL, &csr.signature);
     template.allow_sid = j->sid;
+    facts.sid_doubt = j->doubt;
     template.subject_required = j->subject;
     template.minimum_rsa_bits = j->rsa_bits ? j->rsa_bits : 2048;
     template.key_usage = j->key_usage ? j->key_usage : plain.key_usage;

@@ -270,6 +270,34 @@ START_TEST(rubbish_does_not_end_the_runner)
 }
 END_TEST
 
+/* So that what it was asked for may be asked for again. */
+START_TEST(a_runner_with_no_room_says_that_it_started_nothing)
+{
+    scep_wire_ran ran = { 0 };
+    const scep_wire_run run = { .program = "/bin/true", .ms = 5000 };
+    runner_kept kept[200];
+    const scep_err *err = NULL;
+    int n = 0;
+
+    while (n < 200 && !err) {
+        const scep_wire_run cat = { .program = "/bin/cat" };
+
+        err = runner_keep(&kept[n], r, &cat, p);
+        n += !err;
+    }
+    assert_code(SCEP_UNAVAILABLE, err);
+    ck_assert_int_lt(n, 200);
+    ck_assert_ptr_nonnull(strstr(err->detail, "cannot be started"));
+    for (int i = 0; i < 20; i++) {
+        ran.outcome = SCEP_RAN_EXITED;
+        err = runner_run(&ran, r, &run, p); /* an error where it left before it was told what */
+        ck_assert_uint_eq(ran.outcome, SCEP_RAN_NOT);
+    }
+    for (int i = 0; i < n; i++)
+        runner_let_go(&kept[i]);
+}
+END_TEST
+
 START_TEST(a_runner_that_is_gone_is_seen_and_runs_nothing)
 {
     const scep_wire_run run = { .program = "/bin/true", .ms = 500 };
@@ -290,6 +318,7 @@ START_TEST(a_runner_that_is_gone_is_seen_and_runs_nothing)
     ck_assert_int_eq(kill((pid_t)atoi(output_of(&ran)), SIGKILL), 0);
     ck_assert_int_eq(poll(&pfd, 1, 5000), 1);
     assert_code(SCEP_UNAVAILABLE, runner_run(&ran, r, &run, p));
+    ck_assert_uint_eq(ran.outcome, SCEP_RAN_NOT);
 }
 END_TEST
 
@@ -307,6 +336,7 @@ START_TEST(a_runner_that_was_stopped_is_given_up_and_ends)
     ck_assert_int_eq(poll(&pfd, 1, 0), 0);
     if (_i == 0) {
         assert_code(SCEP_UNAVAILABLE, runner_run(&ran, r, &run, p));
+        ck_assert_uint_eq(ran.outcome, 0); /* it was started, for all that is known */
     } else {
         ck_assert_int_eq(kill(pid, SIGSTOP), 0);
         assert_code(SCEP_UNAVAILABLE, runner_keep(&kept, r, &run, p));
@@ -392,6 +422,7 @@ static void add_tests(TCase *c)
     tcase_add_test(c, the_end_of_a_kept_program_is_told);
     tcase_add_test(c, a_kept_program_that_is_let_go_is_killed);
     tcase_add_test(c, rubbish_does_not_end_the_runner);
+    tcase_add_test(c, a_runner_with_no_room_says_that_it_started_nothing);
     tcase_add_test(c, a_runner_that_is_gone_is_seen_and_runs_nothing);
     tcase_add_loop_test(c, a_runner_that_was_stopped_is_given_up_and_ends, 0, 2);
     tcase_add_test(c, a_runner_that_reads_nothing_holds_nobody_up);

@@ -40,16 +40,22 @@ static void put_request(store_tx *tx, const char *id, const char *key, const cha
     ck_assert(!done);
 }
 
+static bool turn(store_tx *tx, const char *id, const char *state, apr_int64_t next_ask,
+                 const store_request *to)
+{
+    const store_request from = { .id = id, .state = state, .next_ask = next_ask };
+    bool done;
+
+    OK(store_request_turn(tx, &from, to, to->decided ? to->decided : 1, &done));
+    return done;
+}
+
 static const scep_err *request_words(store_tx *tx, void *baton)
 {
-    store_request decision = { .id = "R1",
-                               .state = "denied",
-                               .reason = "unknown device",
-                               .by = "root",
-                               .decided = 50,
-                               .ends = 51 };
+    store_request decision = {
+        .state = "denied", .reason = "unknown device", .by = "root", .decided = 50, .ends = 51
+    };
     const store_request *found;
-    bool done;
 
     OK(store_request_get(tx, "R1", &found));
     ck_assert_ptr_null(found);
@@ -72,10 +78,11 @@ static const scep_err *request_words(store_tx *tx, void *baton)
     ck_assert(scep_bytes_equal(found->old, scep_bytes_of("old")));
     ck_assert(found->challenged);
 
-    OK(store_request_decide(tx, &decision, &done));
-    ck_assert(done);
-    OK(store_request_decide(tx, &decision, &done));
-    ck_assert(!done);
+    ck_assert(!turn(tx, "R1", "queued", 0, &decision));
+    ck_assert(!turn(tx, "R1", "pending", 1, &decision));
+    ck_assert(turn(tx, "R1", "pending", 0, &decision));
+    ck_assert(!turn(tx, "R1", "pending", 0, &decision));
+    ck_assert(!turn(tx, "R1", "denied", 0, &decision));
     OK(store_request_get(tx, "R1", &found));
     ck_assert_str_eq(found->state, "denied");
     ck_assert_str_eq(found->reason, "unknown device");
@@ -84,10 +91,8 @@ static const scep_err *request_words(store_tx *tx, void *baton)
     ck_assert_int_eq(found->ends, 51);
 
     put_request(tx, "R2", "k", "p", 100);
-    decision.id = "R2";
     decision.decided = 100; /* too late */
-    OK(store_request_decide(tx, &decision, &done));
-    ck_assert(!done);
+    ck_assert(!turn(tx, "R2", "pending", 0, &decision));
     return NULL;
 }
 
@@ -99,9 +104,8 @@ END_TEST
 
 static const scep_err *waiting_words(store_tx *tx, void *baton)
 {
-    store_request decision = { .id = "5", .state = "issued", .decided = 2, .ends = 2 };
+    const store_request decision = { .state = "issued", .decided = 2, .ends = 2 };
     apr_int64_t all, of_key, of_peer;
-    bool done;
 
     put_request(tx, "1", "k", "p", 100);
     put_request(tx, "2", "k", "q", 100);
@@ -109,7 +113,7 @@ static const scep_err *waiting_words(store_tx *tx, void *baton)
     put_request(tx, "4", "l", "q", 200);
     put_request(tx, "5", "k", "p", 200);
     put_request(tx, "6", "k", "p", 200);
-    OK(store_request_decide(tx, &decision, &done));
+    ck_assert(turn(tx, "5", "pending", 0, &decision));
     OK(store_request_waiting(tx, "e", "k", "p", 99, &all, &of_key, &of_peer));
     ck_assert_int_eq(all, 5);
     ck_assert_int_eq(of_key, 3);
@@ -148,13 +152,12 @@ static void expect_requests(store_tx *tx, const char *state, const char *after, 
 
 static const scep_err *sweep_requests(store_tx *tx, void *baton)
 {
-    store_request decision = { .id = "3", .state = "issued", .decided = 2, .ends = 60 };
+    const store_request decision = { .state = "issued", .decided = 2, .ends = 60 };
     int changed;
-    bool done;
 
     for (int i = 1; i <= 5; i++)
         put_request(tx, apr_itoa(room_pool, i), "k", "p", 50 + i);
-    OK(store_request_decide(tx, &decision, &done));
+    ck_assert(turn(tx, "3", "pending", 0, &decision));
     expect_requests(tx, "pending", "", 2, "1=pending 2=pending");
     expect_requests(tx, "pending", "2", 9, "4=pending 5=pending");
     expect_requests(tx, "issued", "", 9, "3=issued");
@@ -181,6 +184,94 @@ static const scep_err *sweep_requests(store_tx *tx, void *baton)
 START_TEST(requests_are_listed_expire_and_are_forgotten)
 {
     room_job_of(sweep_requests);
+}
+END_TEST
+
+/* ---- requests that a CA is asked about ---- */
+
+static void put_queued(store_tx *tx, const char *id, const char *authority, apr_int64_t next_ask)
+{
+    store_request r = request(id, "k", "p", 1000);
+    bool done;
+
+    r.state = next_ask ? "queued" : "pending";
+    r.authority = authority;
+    r.next_ask = next_ask;
+    r.cookie = "of the connector";
+    r.answer = scep_bytes_of("what came");
+    OK(store_request_put(tx, &r, &done));
+    ck_assert(done);
+}
+
+static void expect_due(store_tx *tx, const char *authority, apr_int64_t now, int most,
+                       const char *line)
+{
+    apr_array_header_t *ids;
+
+    OK(store_request_due(tx, authority, now, most, &ids));
+    ck_assert_str_eq(apr_array_pstrcat(room_pool, ids, ' '), line);
+}
+
+static const scep_err *ask_words(store_tx *tx, void *baton)
+{
+    const store_request asked = { .state = "asked", .cookie = "c", .next_ask = 60, .ends = 1000 };
+    const store_request lost = { .state = "lost", .ends = 1000 };
+    const store_request *found;
+
+    put_queued(tx, "1", "ca", 20);
+    put_queued(tx, "2", "ca", 10);
+    put_queued(tx, "3", "ca", 0);
+    put_queued(tx, "4", "other", 10);
+    OK(store_request_get(tx, "1", &found));
+    ck_assert_str_eq(found->cookie, "of the connector");
+    ck_assert_int_eq(found->next_ask, 20);
+    ck_assert(scep_bytes_equal(found->answer, scep_bytes_of("what came")));
+    expect_due(tx, "ca", 9, 9, "");
+    expect_due(tx, "ca", 19, 9, "2");
+    expect_due(tx, "ca", 20, 9, "2 1");
+    expect_due(tx, "ca", 20, 1, "2");
+    ck_assert(turn(tx, "2", "queued", 10, &asked));
+    ck_assert(!turn(tx, "2", "queued", 10, &asked)); /* another node was faster */
+    expect_due(tx, "ca", 59, 9, "1");
+    expect_due(tx, "ca", 60, 9, "1 2");
+    expect_due(tx, "ca", 999, 9, "1 2");
+    expect_due(tx, "ca", 1000, 9, ""); /* it ends then, whether it was swept or not */
+    expect_requests(tx, STORE_REQUEST_STUCK, "", 9, "3=pending");
+    ck_assert(turn(tx, "2", "asked", 60, &lost));
+    expect_due(tx, "ca", 99, 9, "1");
+    expect_requests(tx, STORE_REQUEST_STUCK, "", 9, "2=lost 3=pending");
+    expect_requests(tx, STORE_REQUEST_STUCK, "2", 9, "3=pending");
+    OK(store_request_get(tx, "2", &found));
+    ck_assert_str_eq(found->cookie, "");
+    ck_assert_uint_eq(found->answer.len, 0);
+    return NULL;
+}
+
+START_TEST(whom_a_CA_is_to_be_asked_about_is_found_and_claimed_once)
+{
+    room_job_of(ask_words);
+}
+END_TEST
+
+static const scep_err *expire_asked(store_tx *tx, void *baton)
+{
+    apr_int64_t all, of_key, of_peer;
+    int changed;
+
+    put_queued(tx, "1", "ca", 20);
+    put_queued(tx, "2", "ca", 0);
+    OK(store_request_waiting(tx, "e", "k", "p", 999, &all, &of_key, &of_peer));
+    ck_assert_int_eq(all, 2); /* S-24: those that wait for a CA count, too */
+    OK(store_request_sweep(tx, 1000, 0, 9, &changed));
+    ck_assert_int_eq(changed, 2);
+    expect_requests(tx, "", "", 9, "1=expired 2=expired");
+    expect_due(tx, "ca", 5000, 9, "");
+    return NULL;
+}
+
+START_TEST(S_24_what_waits_for_a_CA_counts_and_expires)
+{
+    room_job_of(expire_asked);
 }
 END_TEST
 
@@ -281,6 +372,8 @@ Suite *store_queue_suite(void)
     tcase_add_test(words, a_request_is_put_and_decided_once);
     tcase_add_test(words, those_that_wait_are_counted);
     tcase_add_test(words, requests_are_listed_expire_and_are_forgotten);
+    tcase_add_test(words, whom_a_CA_is_to_be_asked_about_is_found_and_claimed_once);
+    tcase_add_test(words, S_24_what_waits_for_a_CA_counts_and_expires);
     tcase_add_test(words, an_ra_is_kept_until_it_ends);
     tcase_add_test(words, a_lease_has_one_holder);
     suite_add_tcase(suite, words);

@@ -1,4 +1,4 @@
-/* The schema: made, brought up from versions 1 to 3, refused. */
+/* The schema: made, brought up from versions 1 to 4, refused. */
 #include "clock.h"
 #include "request.h"
 #include "store_room.h"
@@ -80,7 +80,7 @@ START_TEST(R_118_what_version_1_recorded_is_issued_and_bound_until_its_certifica
 {
     room_open();
     room_job_of(read_upgraded);
-    expect_version("4");
+    expect_version("5");
     store_close(room_store);
     room_open(); /* and once only */
     room_job_of(read_upgraded);
@@ -216,7 +216,7 @@ START_TEST(nodes_that_make_the_schema_at_once_all_open)
     nodes_open_at_once();
     room_open();
     ck_assert_ptr_null(room_put_one("1", room_pool));
-    expect_version("4");
+    expect_version("5");
 }
 END_TEST
 
@@ -256,7 +256,7 @@ START_TEST(what_version_2_recorded_stays_as_it_is)
 {
     room_open();
     room_job_of(read_upgraded);
-    expect_version("4");
+    expect_version("5");
     store_close(room_store);
     room_open(); /* and once only */
     room_job_of(read_upgraded);
@@ -309,7 +309,7 @@ START_TEST(S_22_a_renewal_of_version_3_holds_no_transaction_id_and_keeps_its_ans
     room_open();
     room_job_of(read_upgraded);
     room_job_of(read_renewals);
-    expect_version("4");
+    expect_version("5");
     store_close(room_store);
     room_open(); /* and once only */
     room_job_of(read_renewals);
@@ -409,55 +409,119 @@ START_TEST(what_a_node_of_version_3_that_was_not_stopped_writes_does_not_fail)
 }
 END_TEST
 
-START_TEST(an_upgrade_that_fails_leaves_version_3)
+static const scep_err *read_requests(store_tx *tx, void *baton)
 {
-    const scep_err *err;
-    other o = other_open();
+    static const char *const states[] = { "pending", "expired", "denied" };
+    static const apr_int64_t decided[] = { 0, 2500, 1300 };
+    apr_int64_t all, of_key, of_peer;
+    apr_array_header_t *rows;
 
-    other_says(&o, "DROP TABLE scep_binding");
-    other_close(&o);
-    err = store_open(&room_store, room_where, room_pool);
-    room_expect(err, SCEP_CONFIG);
-    ck_assert_ptr_nonnull(strstr(err->detail, "cannot be upgraded from version 3"));
-    expect_version("3");
+    OK(store_request_list(tx, "", "", 9, &rows));
+    ck_assert_int_eq(rows->nelts, 3);
+    for (int i = 0; i < rows->nelts; i++) {
+        const store_request *r = &APR_ARRAY_IDX(rows, i, store_request);
+
+        ck_assert_str_eq(r->state, states[i]);
+        ck_assert_int_eq(r->decided, decided[i]);
+        ck_assert_str_eq(r->cookie, "");
+        ck_assert_int_eq(r->next_ask, 0);
+    }
+    OK(store_request_waiting(tx, "e", "k", "", 1500, &all, &of_key, &of_peer));
+    ck_assert_int_eq(all, 1);
+    ck_assert_int_eq(of_key, 1);
+    ck_assert_int_eq(of_peer, 1);
+    return NULL;
+}
+
+START_TEST(what_waited_in_version_4_waits_on_and_what_was_decided_is)
+{
+    room_open();
+    room_job_of(read_requests);
+    room_job_of(read_upgraded);
+    room_job_of(read_renewals);
+    expect_version("5");
+    store_close(room_store);
+    room_open(); /* and once only */
+    room_job_of(read_requests);
 }
 END_TEST
 
-START_TEST(an_upgrade_that_fails_leaves_version_2)
+/* Its words about requests, as it had prepared them. */
+START_TEST(what_a_node_of_version_4_that_was_not_stopped_writes_does_not_fail)
 {
-    const scep_err *err;
-    other o = other_open();
+    other o;
 
-    other_says(&o, "ALTER TABLE scep_challenge ADD COLUMN templates TEXT NOT NULL DEFAULT 'x'");
-    other_close(&o);
-    err = store_open(&room_store, room_where, room_pool);
-    room_expect(err, SCEP_CONFIG);
-    ck_assert_ptr_nonnull(strstr(err->detail, "cannot be upgraded from version 2"));
-    expect_version("2");
-}
-END_TEST
-
-START_TEST(an_upgrade_that_fails_leaves_version_1)
-{
-    const scep_err *err;
-    other o = other_open();
-
-    other_says(&o, "ALTER TABLE scep_certificate ADD COLUMN reason BIGINT NOT NULL DEFAULT 7");
-    other_close(&o);
-    err = store_open(&room_store, room_where, room_pool);
-    room_expect(err, SCEP_CONFIG);
-    ck_assert_ptr_nonnull(strstr(err->detail, "cannot be upgraded from version 1"));
-    expect_version("1");
+    room_open();
     o = other_open();
-    ck_assert_int_eq(other_asks(&o, "SELECT ends FROM scep_transaction WHERE ends = 3000")->nelts,
+    other_says(&o, "INSERT INTO scep_request (id, endpoint, authority, template_name,"
+                   " transaction_id, key_hash, csr_hash, transaction_text, subject, peer,"
+                   " message_type, state, reason, decided_by, serial, created, ends, decided, csr,"
+                   " old_cert, challenged) VALUES ('late', 'e', 'ca', 'template', 't', 'k', 's',"
+                   " 't', 'CN=x', '', 19, 'pending', '', '', '', 1, 2, 0, 'ZGVy', '', 1)");
+    other_says(&o, "UPDATE scep_request SET state = 'expired' WHERE id IN"
+                   " (SELECT id FROM scep_request WHERE state = 'pending' AND ends <= 3"
+                   " ORDER BY ends LIMIT 9)");
+    ck_assert_int_eq(other_asks(&o, "SELECT id FROM scep_request WHERE id = 'late'"
+                                    " AND state = 'expired' AND next_ask = 0")
+                         ->nelts,
                      1);
     other_close(&o);
 }
 END_TEST
 
+/* With something in the database's way, nothing of it is changed. */
+static void expect_failure(const char *in_the_way, const char *version)
+{
+    const scep_err *err;
+    other o = other_open();
+
+    other_says(&o, in_the_way);
+    other_close(&o);
+    err = store_open(&room_store, room_where, room_pool);
+    room_expect(err, SCEP_CONFIG);
+    ck_assert_ptr_nonnull(strstr(
+        err->detail, apr_pstrcat(room_pool, "cannot be upgraded from version ", version, NULL)));
+    expect_version(version);
+}
+
+static void expect_one(const char *question)
+{
+    other o = other_open();
+
+    ck_assert_int_eq(other_asks(&o, question)->nelts, 1);
+    other_close(&o);
+}
+
+START_TEST(an_upgrade_that_fails_leaves_version_4)
+{
+    expect_failure("ALTER TABLE scep_request ADD COLUMN answer TEXT NOT NULL DEFAULT 'x'", "4");
+    expect_one("SELECT id FROM scep_request WHERE state = 'expired' AND decided = 0");
+}
+END_TEST
+
+START_TEST(an_upgrade_that_fails_leaves_version_3)
+{
+    expect_failure("DROP TABLE scep_binding", "3");
+}
+END_TEST
+
+START_TEST(an_upgrade_that_fails_leaves_version_2)
+{
+    expect_failure("ALTER TABLE scep_challenge ADD COLUMN templates TEXT NOT NULL DEFAULT 'x'",
+                   "2");
+}
+END_TEST
+
+START_TEST(an_upgrade_that_fails_leaves_version_1)
+{
+    expect_failure("ALTER TABLE scep_certificate ADD COLUMN reason BIGINT NOT NULL DEFAULT 7", "1");
+    expect_one("SELECT ends FROM scep_transaction WHERE ends = 3000");
+}
+END_TEST
+
 START_TEST(schema_of_another_version_is_refused)
 {
-    static const char *const versions[] = { "5", "0", "-1" };
+    static const char *const versions[] = { "6", "0", "-1" };
 
     store_close(room_store);
     for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++) {
@@ -478,7 +542,8 @@ Suite *store_schema_suite(void)
 {
     Suite *suite = suite_create("store schema");
     TCase *upgrade = tcase_create("upgrade"), *from_2 = tcase_create("from 2"),
-          *from_3 = tcase_create("from 3"), *fresh = tcase_create("fresh");
+          *from_3 = tcase_create("from 3"), *from_4 = tcase_create("from 4"),
+          *fresh = tcase_create("fresh");
     TCase *open = tcase_create("open");
 
     tcase_add_checked_fixture(upgrade, set_up_version_1, room_down);
@@ -512,6 +577,15 @@ Suite *store_schema_suite(void)
     tcase_add_test(from_3, what_a_node_of_version_3_that_was_not_stopped_writes_does_not_fail);
     tcase_add_test(from_3, an_upgrade_that_fails_leaves_version_3);
     suite_add_tcase(suite, from_3);
+
+    tcase_add_checked_fixture(from_4, set_up_version_4, room_down);
+    tcase_set_timeout(from_4, 60);
+    tcase_add_test(from_4, what_waited_in_version_4_waits_on_and_what_was_decided_is);
+    tcase_add_test(from_4, an_upgraded_database_has_all_that_a_new_one_has);
+    tcase_add_test(from_4, nodes_that_upgrade_at_once_do_it_once);
+    tcase_add_test(from_4, what_a_node_of_version_4_that_was_not_stopped_writes_does_not_fail);
+    tcase_add_test(from_4, an_upgrade_that_fails_leaves_version_4);
+    suite_add_tcase(suite, from_4);
 
     tcase_add_checked_fixture(fresh, room_up_empty, room_down);
     tcase_set_timeout(fresh, 60);
