@@ -143,8 +143,8 @@ static const scep_err *judge(application *a)
 
     if (a->old)
         SCEP_TRY(scep_time_seconds(&facts.old_not_after, X509_get0_notAfter(a->old), a->p));
-    /* not for whoever would be refused without it */
-    if (facts.challenge_good || a->old || !a->enforced)
+    /* whoever has neither a challenge nor a certificate claims nothing that anybody stands for */
+    if (facts.challenge_good || a->old)
         SCEP_TRY(
             office_directory_confirms(&facts.sid_doubt, a->authority, a->template, a->csr, a->p));
     verdict = policy_judge(&facts, a->p);

@@ -131,14 +131,27 @@ static const scep_err *check_extensions(scep_csr *csr, apr_pool_t *p)
     return NULL;
 }
 
-/* The first of the three attributes counts, but none of them may be doubled. */
+/* Any of the three attributes, but where there are several they say the same: a CA that is handed
+ * the whole CSR may read another one than what was judged. */
+static const scep_err *find_extensions(scep_bytes *first, const request *read, apr_pool_t *p)
+{
+    *first = (scep_bytes){ NULL, 0 };
+    for (kind k = EXTENSIONS; k < KINDS; k++) {
+        if (!read->values[k].data)
+            continue;
+        if (first->data && !scep_bytes_equal(*first, read->values[k]))
+            return scep_fail(p, UNREADABLE, "CSR: two attributes ask for different extensions");
+        *first = read->values[k];
+    }
+    return NULL;
+}
+
 static const scep_err *read_extensions(scep_csr *csr, const request *read, apr_pool_t *p)
 {
-    scep_bytes first = { NULL, 0 };
     const unsigned char *at;
+    scep_bytes first;
 
-    for (kind k = EXTENSIONS; k < KINDS && !first.data; k++)
-        first = read->values[k];
+    SCEP_TRY(find_extensions(&first, read, p));
     if (!first.data)
         return NULL;
     if (*first.data != SEQUENCE)

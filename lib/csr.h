@@ -21,13 +21,14 @@ typedef struct scep_csr {
  * Read a CSR and verify its signature over the bytes received (proof of possession, RFC 8894 7.6).
  * Whether its digest is good enough is policy's business (signature).
  * Extensions are taken from PKCS #9 extensionRequest, Microsoft's attribute
- * (1.3.6.1.4.1.311.2.1.14) or Verisign's (draft-23 Appendix A), the first present. The
- * challengePassword may have any ASN.1 string type.
+ * (1.3.6.1.4.1.311.2.1.14) or Verisign's (draft-23 Appendix A). The challengePassword may have any
+ * ASN.1 string type.
  * @param der not copied, must live as long as @a p
  * @return NULL, or UNREADABLE (one code for every fault: see err.h): not one PKCS#10 to the last
  *         byte, over 65536 bytes, nested deeper than 24; over 32 attributes; signature wrong; key
  *         not RSA of 1024 to 8192 bits with an odd exponent of at most 64 bits, nor EC on a named
- *         NIST curve P-256/384/521; an attribute doubled or with other than one value; challenge
+ *         NIST curve P-256/384/521; an attribute doubled or with other than one value; two of those
+ *         for extensions that do not say the same; challenge
  *         over 8192 bytes or with a NUL inside; over 64 extensions; the same extension twice
  */
 SCEP_API SCEP_MUST const scep_err *scep_csr_read(scep_csr **out, scep_bytes der, apr_pool_t *p);

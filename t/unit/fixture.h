@@ -66,6 +66,8 @@ typedef struct fixture_request {
     const char *extensions; /* more, as OpenSSL text "basicConstraints=CA:TRUE;1.2.3=DER:0500" */
     const char *extension_attribute; /* OID of the attribute; NULL: PKCS #9 extensionRequest */
     int extension_attributes;        /* how many times; 0: one */
+    const char *other_attribute;     /* OID of another one with them; NULL: none */
+    scep_bytes other_extensions;     /* what stands in it, DER; data NULL: the same */
     bool challenge_values;           /* the challenge attribute has two values */
     long csr_version;                /* 0: v1 as RFC 2986 says; 2: as some Apple systems send */
     const EVP_MD *csr_digest;        /* NULL: SHA-256 */

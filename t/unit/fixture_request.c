@@ -140,6 +140,9 @@ static void add_extension_request(X509_REQ *req, const fixture_request *r, apr_p
     value = encoded(der, len, p);
     for (int i = 0; i < (r->extension_attributes ? r->extension_attributes : 1); i++)
         add_csr_attribute(req, oid, V_ASN1_SEQUENCE, value, p);
+    if (r->other_attribute)
+        add_csr_attribute(req, r->other_attribute, V_ASN1_SEQUENCE,
+                          r->other_extensions.data ? r->other_extensions : value, p);
 }
 
 static void add_odd_attributes(X509_REQ *req, const fixture_request *r, apr_pool_t *p)
