@@ -1,7 +1,6 @@
 /* The office: authorities whose CA is elsewhere. */
 #include "office_int.h"
 
-#include "clerks.h"
 #include "log.h"
 
 #include <apr_strings.h>

@@ -175,15 +175,9 @@ int main(void)
 {
     int status;
 
-    if (!token_room_found()) {
-        printf("1..0 # SKIP softhsm2 and pkcs11-tool (OpenSC) are not installed\n");
-        return getenv("CI") ? EXIT_FAILURE : EXIT_SUCCESS;
-    }
-    FIXTURE_MUST(apr_initialize() == APR_SUCCESS);
-    fixture_prepare();
-    token_room_make();
+    if (!token_room_begin(&status))
+        return status;
     status = run_suite("key_session", add_tests);
     token_room_end();
-    apr_terminate();
     return status;
 }

@@ -3,6 +3,7 @@
 
 #include "fixture.h"
 
+#include <apr_general.h>
 #include <openssl/pem.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -88,7 +89,7 @@ static void tokens_make(void)
 }
 
 /* Where the distributions have it. */
-bool token_room_found(void)
+static bool is_found(void)
 {
     static const char *const paths[] = {
         "/usr/lib/softhsm/libsofthsm2.so",       "/usr/lib64/softhsm/libsofthsm.so",
@@ -102,7 +103,7 @@ bool token_room_found(void)
     return *token_softhsm && system("command -v pkcs11-tool softhsm2-util >/dev/null 2>&1") == 0;
 }
 
-void token_room_make(void)
+static void make_tokens(void)
 {
     const char *build = getenv("builddir");
     char path[256], text[512], here[256];
@@ -135,4 +136,18 @@ void token_room_end(void)
 
     (void)snprintf(command, sizeof(command), "rm -rf %s", token_folder);
     FIXTURE_MUST(system(command) == 0);
+    apr_terminate();
+}
+
+bool token_room_begin(int *status)
+{
+    if (!is_found()) {
+        printf("1..0 # SKIP softhsm2 and pkcs11-tool (OpenSC) are not installed\n");
+        *status = getenv("CI") ? EXIT_FAILURE : EXIT_SUCCESS;
+        return false;
+    }
+    FIXTURE_MUST(apr_initialize() == APR_SUCCESS);
+    fixture_prepare();
+    make_tokens();
+    return true;
 }

@@ -14,11 +14,10 @@
  * provider of the tests is too */
 extern char token_folder[64], token_softhsm[256], token_faulty[640], token_modules[512];
 
-/** Are softhsm2 and pkcs11-tool installed? */
-bool token_room_found(void);
-
-/** Made once, before the tests, by programs: no state of PKCS#11 is there when tests fork. */
-void token_room_make(void);
+/** Made once, before the tests, by programs: no state of PKCS#11 is there when tests fork.
+ *  @return false: softhsm2 or pkcs11-tool is not installed; that is said, and @a status is main's
+ */
+bool token_room_begin(int *status);
 void token_room_end(void);
 
 /** A file of the folder. */
