@@ -46,22 +46,39 @@ static place *place_of(const EVP_PKEY *key)
     return key && has_index() ? EVP_PKEY_get_ex_data(key, place_index) : NULL;
 }
 
-static const scep_err *place_set(EVP_PKEY *key, const char *uri, const scep_token_key *found,
-                                 apr_pool_t *p)
+static bool place_make(EVP_PKEY *key, const char *uri, const scep_token_key *found)
 {
     size_t uri_size = strlen(uri) + 1, where_size = strlen(found->where) + 1;
     place *made = OPENSSL_malloc(sizeof(*made) + uri_size + where_size);
 
-    if (made) {
-        made->token = found->token;
-        atomic_init(&made->session, atomic_load(&found->token->sessions));
-        made->where = memcpy(made->uri + uri_size, found->where, where_size);
-        memcpy(made->uri, uri, uri_size);
-        if (has_index() && EVP_PKEY_set_ex_data(key, place_index, made))
-            return NULL;
-    }
+    if (!made)
+        return false;
+    made->token = found->token;
+    atomic_init(&made->session, atomic_load(&found->token->sessions));
+    made->where = memcpy(made->uri + uri_size, found->where, where_size);
+    memcpy(made->uri, uri, uri_size);
+    if (has_index() && EVP_PKEY_set_ex_data(key, place_index, made))
+        return true;
     OPENSSL_free(made);
-    return scep_fail(p, INTERNAL, "out of memory");
+    return false;
+}
+
+/* The engine gives one EVP_PKEY for a key however often it is loaded: the place that it has stays,
+ * for others read it. */
+static const scep_err *place_set(EVP_PKEY *key, const char *uri, const scep_token_key *found,
+                                 apr_pool_t *p)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    place *has;
+    bool done;
+
+    (void)pthread_mutex_lock(&mutex);
+    has = place_of(key);
+    if (has)
+        atomic_store(&has->session, atomic_load(&found->token->sessions));
+    done = has || place_make(key, uri, found);
+    (void)pthread_mutex_unlock(&mutex);
+    return done ? NULL : scep_fail(p, INTERNAL, "out of memory");
 }
 
 const char *scep_key_uri_of(const EVP_PKEY *key)
