@@ -169,9 +169,13 @@ static const scep_err *set_options(const directory_session *s, bool tls, apr_poo
         { LDAP_OPT_X_SASL_SECPROPS, strength },
     };
     const option enciphered[] = {
-        { LDAP_OPT_X_TLS_REQUIRE_CERT, &demand }, { LDAP_OPT_X_TLS_PROTOCOL_MIN, &least },
-        { LDAP_OPT_X_TLS_CACERTFILE, l->tls_ca }, { LDAP_OPT_X_TLS_CERTFILE, l->tls_cert },
-        { LDAP_OPT_X_TLS_KEYFILE, l->tls_key },   { LDAP_OPT_X_SASL_CBINDING, &endpoint },
+        { LDAP_OPT_X_TLS_REQUIRE_CERT, &demand },
+        { LDAP_OPT_X_TLS_PROTOCOL_MIN, &least },
+        { LDAP_OPT_X_TLS_CACERTFILE, l->tls_ca },
+        { LDAP_OPT_X_TLS_CACERTDIR, l->tls_ca ? "" : NULL },
+        { LDAP_OPT_X_TLS_CERTFILE, l->tls_cert },
+        { LDAP_OPT_X_TLS_KEYFILE, l->tls_key },
+        { LDAP_OPT_X_SASL_CBINDING, &endpoint },
         { LDAP_OPT_X_TLS_NEWCTX, &client },
     };
     ber_len_t incoming = INCOMING_MOST;

@@ -134,6 +134,7 @@ static const scep_err *approve(decision *d)
     SCEP_TRY(check_stuck(d));
     SCEP_TRY(find_rules(d));
     SCEP_TRY(office_renewal_again(d->o, d->request, d->p));
+    SCEP_TRY(office_sid_again(d->o, d->request, d->p));
     SCEP_TRY(scep_csr_read(&csr, d->request->csr, d->p));
     SCEP_TRY(
         office_module_verify_again(d->endpoint, d->request, apr_time_now() + d->o->timeout, d->p));

@@ -244,3 +244,17 @@ const scep_err *office_directory_confirms(const char **why, const office_authori
     *why = "there is no directory to confirm it";
     return a->directory ? directory_confirms_sid(why, a->directory->d, &claim, p) : NULL;
 }
+
+const scep_err *office_sid_again(const office *o, const store_request *r, apr_pool_t *p)
+{
+    const office_authority *a = office_authority_find(o, r->authority);
+    const conf_template *template = a ? conf_template_find(a->conf, r->template_name) : NULL;
+    const char *why;
+    scep_csr *csr;
+
+    if (!template || template->allow_sid != CONF_SID_DIRECTORY)
+        return NULL;
+    SCEP_TRY(scep_csr_read(&csr, r->csr, p));
+    SCEP_TRY(office_directory_confirms(&why, a, template, csr, p));
+    return *why ? scep_fail(p, REFUSED, "a Microsoft SID is claimed, and %s", why) : NULL;
+}

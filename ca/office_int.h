@@ -112,6 +112,10 @@ SCEP_MUST const scep_err *office_directory_confirms(const char **why, const offi
                                                     const conf_template *template,
                                                     const scep_csr *csr, apr_pool_t *p);
 
+/** The account may have been disabled, or have got other names, while the request waited.
+ *  @return NULL; as office_directory_confirms(); REFUSED: the directory does not confirm it now */
+SCEP_MUST const scep_err *office_sid_again(const office *o, const store_request *r, apr_pool_t *p);
+
 /** Who denied it and why. @param row NULL: it is not kept */
 const char *office_denial(const store_request *row, apr_pool_t *p);
 

@@ -34,6 +34,7 @@ static const scep_err *judge(void *baton, const store_request *row, apr_pool_t *
     const office *o = baton;
 
     SCEP_TRY(office_renewal_again(o, row, p));
+    SCEP_TRY(office_sid_again(o, row, p));
     return office_module_verify_again(office_endpoint_find(o, row->endpoint), row,
                                       apr_time_now() + JUDGING, p);
 }

@@ -307,6 +307,25 @@ $s->expect_log('SCEP0029: NDES-31 REFUSED: a Microsoft SID is claimed, and the s
     'SCEP0029: NDES-31 REFUSED: a Microsoft SID is claimed, and the directory has no account with that SID',
     'SCEP0028: NDES-31 BAD_SUBJECT: the Microsoft SID of the request is of an unknown form');
 
+# the account may change while the request waits
+$ad->tool('user', 'create', 'erin', "Pw-$ad->{password}", '-H', $ad->database);
+$s->{hosts} =~ s/^(SCEPPasswordMax)/SCEPApproval enrol\n$1/m or die "no SCEPPasswordMax\n";
+$s->graceful;
+my $waits;
+ok(wait_for(sub {
+        my $fresh = challenge_of('alice')->{challenge} or return 0;
+        $waits = $s->enrol(@of, challenge => $fresh, subject => 'CN=erin', ext => sid_extension($ad->sid_of('erin')));
+        return ($waits->{pki_status} // '') eq '3';
+    }, slow(30)), 'S-12: a request with a SID waits for an administrator');
+my $id = $s->waiting($waits)->{id};
+$ad->tool('user', 'disable', 'erin', '-H', $ad->database);
+my $approved = $s->scepctl('approve', $id);
+ok($approved->{status} != 0 && $approved->{output} =~ /a Microsoft SID is claimed, and the account is disabled/,
+    'S-12: his yes comes too late, as the account is disabled') or diag($approved->{output});
+$ad->tool('user', 'enable', 'erin', '-H', $ad->database);
+$s->scepctl_must('approve', $id);
+issued($s->poll($waits, %at), 'S-12: when it is not any more he may say it again');
+
 # ---- the list of access is changed, and the domain controller goes
 
 my $began = time;
