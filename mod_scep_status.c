@@ -84,11 +84,13 @@ static json_t *stored_json(const scep_status_view *v, uint64_t n)
 static json_t *authority_json(const scep_status_view *v, const scep_wire_authority_state *a,
                               apr_pool_t *p)
 {
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "name", text_json(a->name, p), "subject",
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "name", text_json(a->name, p), "subject",
                      text_json(a->subject, p), "ca_ends", text_json(when(a->ca_ends, p), p),
                      "ra_ends", text_json(when(a->ra_ends, p), p), "crl_number",
                      a->crl_number ? stored_json(v, a->crl_number) : json_null(), "crl_next",
-                     text_json(when(a->crl_next, p), p));
+                     text_json(when(a->crl_next, p), p), "ca_left_alone",
+                     v->counted ? json_boolean(a->left_alone) : json_null(), "ca_asks",
+                     count_json(v, a->asks));
 }
 
 static json_t *endpoint_json(const scep_status_view *v, const scep_wire_endpoint_state *e,
@@ -185,7 +187,8 @@ static const char *authority_rows(const scep_status_view *v, apr_pool_t *p)
         rows = apr_pstrcat(p, rows, "<tr>", cell(a->name, p), cell(a->subject, p),
                            cell(when(a->ca_ends, p), p), cell(when(a->ra_ends, p), p),
                            counted_cell(v, a->crl_number, true, p), cell(when(a->crl_next, p), p),
-                           "</tr>\n", NULL);
+                           counted_cell(v, a->asks, false, p),
+                           cell(a->left_alone ? "left alone" : NULL, p), "</tr>\n", NULL);
     }
     return rows;
 }
@@ -221,7 +224,7 @@ static const char *make_html(const scep_status_view *v, apr_pool_t *p)
         v->detail ? ap_escape_html(p, scep_printable(p, scep_bytes_of(v->detail), 1024)) : "",
         apr_psprintf(p, "; turned away: %lu", v->turned_away),
         "</p>\n<table border=\"1\">\n<tr><th>Authority</th><th>CA</th><th>CA ends</th>"
-        "<th>RA ends</th><th>CRL</th><th>CRL until</th></tr>\n",
+        "<th>RA ends</th><th>CRL</th><th>CRL until</th><th>Asks</th><th></th></tr>\n",
         authority_rows(v, p),
         "</table>\n<table border=\"1\">\n<tr><th>Endpoint</th><th>Authority</th>"
         "<th>Challenges unused</th><th>at most</th><th>Waiting</th><th>Issued</th><th>Refused</th>"

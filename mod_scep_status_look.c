@@ -280,7 +280,8 @@ static bool is_degraded(const scep_wire_state *state)
         const scep_wire_authority_state *a =
             &APR_ARRAY_IDX(state->authorities, i, scep_wire_authority_state);
 
-        if (scep_earlier(a->ca_ends, a->ra_ends) < now + SOON || (a->crl_next && a->crl_next < now))
+        if (scep_earlier(a->ca_ends, a->ra_ends) < now + SOON ||
+            (a->crl_next && a->crl_next < now) || a->left_alone)
             return true;
     }
     return false;

@@ -25,8 +25,10 @@
 /* A control channel's buffer holds this much that httpd has not read yet. */
 #define UNREAD_MOST 65536
 /* What a CA elsewhere is asked about when this process leaves stands in the store; it is waited for
- * because not every CA can be asked again. */
+ * because not every CA can be asked again: for so long where httpd stops, and for so many seconds
+ * more where it only restarts, as another scep-ca serves. */
 #define LEAVING apr_time_from_sec(5)
+#define LEAVING_MORE 60
 
 typedef struct running {
     int control, listener;
@@ -162,6 +164,16 @@ static int failed(running *r, const scep_err *err, apr_pool_t *p)
     return 1;
 }
 
+/* @return false: CAs are still being asked */
+static bool end_clerks(const running *r)
+{
+    bool ended = office_clerks_stop(r->office, LEAVING);
+
+    for (int i = 0; !ended && i < LEAVING_MORE && pause_for(r, 1); i++)
+        ended = office_clerks_stop(r->office, 0);
+    return ended;
+}
+
 static int run_main(int argc, char **argv, apr_pool_t *p)
 {
     running r = { 0 };
@@ -197,7 +209,7 @@ static int run_main(int argc, char **argv, apr_pool_t *p)
     else {
         ctl_stop(r.ctl);
         chores_stop(r.chores);
-        if (!office_clerks_stop(r.office, LEAVING)) {
+        if (!end_clerks(&r)) {
             log_line(LOG_LEVEL_WARN, "SCEP0259: NDES-3 scep-ca ends while CAs are being asked; the "
                                      "next one looks into what became of that");
             _exit(0); /* threads hold what the pools own */

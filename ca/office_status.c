@@ -52,13 +52,18 @@ static uint64_t as_time(apr_int64_t seconds)
     return seconds > 0 ? (uint64_t)seconds : 0;
 }
 
-static const scep_err *tell_authority(scep_wire_authority_state *out, const office_authority *a,
-                                      apr_pool_t *p)
+static const scep_err *tell_authority(scep_wire_authority_state *out, const office *o,
+                                      const office_authority *a, apr_pool_t *p)
 {
     const STACK_OF(X509) *chain = a->connector->chain;
     const scep_ra *ra = identities_now(a->identities)->ra[0];
+    clerks_state asked = { 0 };
 
-    *out = (scep_wire_authority_state){ .name = a->conf->name };
+    if (o->clerks)
+        (void)clerks_look(o->clerks, a->conf->name, &asked);
+    *out = (scep_wire_authority_state){ .name = a->conf->name,
+                                        .asks = (uint64_t)(asked.running + asked.queued),
+                                        .left_alone = asked.open };
     out->subject = scep_name_line(X509_get_subject_name(sk_X509_value(chain, 0)), p);
     for (int i = 0; i < sk_X509_num(chain); i++)
         SCEP_TRY(scep_cert_ends(&out->ca_ends, sk_X509_value(chain, i), p));
@@ -117,7 +122,7 @@ const scep_err *office_status(scep_wire_state *out, office *o, apr_pool_t *p)
     out->authorities = apr_array_make(p, o->authorities->nelts, sizeof(scep_wire_authority_state));
     out->endpoints = apr_array_make(p, o->endpoints->nelts, sizeof(scep_wire_endpoint_state));
     for (int i = 0; i < o->authorities->nelts; i++)
-        SCEP_TRY(tell_authority(apr_array_push(out->authorities),
+        SCEP_TRY(tell_authority(apr_array_push(out->authorities), o,
                                 APR_ARRAY_IDX(o->authorities, i, office_authority *), p));
     for (int i = 0; i < o->endpoints->nelts; i++)
         tell_endpoint(apr_array_push(out->endpoints),

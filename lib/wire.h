@@ -164,11 +164,13 @@ typedef enum scep_verb {
 
 /*
  * What the status page tells. Times in seconds since 1970, 0: none. ca_ends: when the first of the
- * CA's chain ends; ra_ends: when the current RA does; crl_next: nextUpdate of the newest CRL.
+ * CA's chain ends; ra_ends: when the current RA does; crl_next: nextUpdate of the newest CRL. Of a CA
+ * elsewhere: asks: what it is being asked, or will be next; left_alone: 1 while it is not asked, as
+ * it failed too often.
  */
 #define SCEP_WIRE_AUTHORITY_STATE(F)                                                     \
     F(TEXT, name) F(TEXT, subject) F(U64, ca_ends) F(U64, ra_ends) F(U64, crl_number)    \
-    F(U64, crl_next)
+    F(U64, crl_next) F(U64, asks) F(U32, left_alone)
 
 /* unused, most: challenges out, and how many may be; waiting: requests in the queue; issued,
  * refused, pending, later, minted: answers since `since` of this scep-ca. */

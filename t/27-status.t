@@ -81,6 +81,7 @@ my ($authority) = @{ $state->{authorities} };
 my $ends = run(['openssl', 'x509', '-in', $s->ca_cert, '-noout', '-enddate', '-dateopt', 'iso_8601'])->{output};
 (my $iso = ($ends =~ /=(.*)/)[0]) =~ tr/ /T/;
 is($authority->{name}, 'default', 'the authority is there');
+is_deeply([sort keys %$authority], [qw(ca_asks ca_ends ca_left_alone crl_next crl_number name ra_ends subject)], 'with these members');
 is($authority->{ca_ends}, $iso, 'with the end of its CA');
 like($authority->{ra_ends}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'and of its RA');
 

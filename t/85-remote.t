@@ -13,7 +13,8 @@ my $s = SCEPTest->ready(
         plain  => '',
         away   => "SCEPAuthority away\n",
         manual => "SCEPAuthority away\nSCEPApproval enrol\n",
-        down   => "SCEPAuthority down\n"),
+        down   => "SCEPAuthority down\n",
+        far    => "SCEPAuthority far\n"),
     server => "SCEPCATimeout 6\n" . (defined $exec_user ? "SCEPExecUser $exec_user\n" : ''));
 $s->allow_log('SCEP00\d\d: NDES-\d+ (?:BAD_REQUEST|REFUSED|CHALLENGE|UNAVAILABLE)', 'SCEP010[24]: ', 'SCEP0259: ',
     'SCEP025[15]: \[authority away\]',
@@ -24,11 +25,12 @@ my $dir = $s->dir;
 
 my $folder = "$dir/elsewhere";
 mkdir $folder, 0755 or die "$folder: $!\n";
-for my $name (qw(away down)) {
+my %timeout = (away => 3, down => 3, far => 30);
+for my $name (sort keys %timeout) {
     my $ca = SCEPAuthority::make($s, $name);
     my $conf = slurp($s->ca_conf);
     $conf =~ s{(\[authority $name\]\n)connector = local\n(.*\n)ca_key = .*\n}
-              {$1connector = exec\nprogram = $folder/program\narguments = $folder/$name\ntimeout = 3\nconcurrency = 4\npoll = 1\n$2}
+              {$1connector = exec\nprogram = $folder/program\narguments = $folder/$name\ntimeout = $timeout{$name}\nconcurrency = 4\npoll = 1\n$2}
         or die "no [authority $name]: $conf\n";
     spew($s->ca_conf, $conf);
     mkdir "$folder/$name" or die "$!\n";
@@ -66,6 +68,7 @@ SUBMIT)
     no) echo 'not this one'; exit 2 ;;
     down) echo 'nobody answers'; exit 3 ;;
     hang) say "$id" hung; exec sleep 30 ;;
+    late) sleep 12; issue "$id" ;;
     *) printf '1\n%s\n' "$id"; exit 5 ;;
     esac ;;
 POLL)
@@ -82,10 +85,10 @@ exit 6
 END
 SCEPAuthority::certificate("$dir/leaf", '/CN=leaf', 'device', "$dir/ca-away/issuing");
 spew("$folder/other-key.pem", slurp("$dir/leaf.pem"), 0644);
-mode($_, 'issue') for qw(away down);
+mode($_, 'issue') for sort keys %timeout;
 if (defined $exec_user) {
     my @id = (getpwnam $exec_user)[2, 3];
-    for my $path (map { ("$folder/$_", glob "$folder/$_/*") } qw(away down)) {
+    for my $path (map { ("$folder/$_", glob "$folder/$_/*") } sort keys %timeout) {
         chown @id, $path or die "$path: $!\n";
     }
 }
@@ -105,7 +108,7 @@ sub noted {
     return @ids;
 }
 
-my %at = map { $_ => { at => $s->place($_) } } qw(plain away manual down);
+my %at = map { $_ => { at => $s->place($_) } } qw(plain away manual down far);
 my $number = 0;
 
 sub enrol {
@@ -232,11 +235,28 @@ pending($_, 'a CA that is down: PENDING') for @waits;
 my $challenge = $s->mint(%{ $at{down}{at} });
 my $refused = enrol('down', challenge => $challenge);
 is($refused->{http}{status}, 503, 'after five in a row: 503 at once');
+my $state = $s->scepctl_must('status', '--json');
+my %alone = map { $_->{name} => $_->{ca_left_alone} ? 1 : 0 } @{ $state->{authorities} };
+is_deeply([$state->{status}, @alone{qw(down default)}], ['degraded', 1, 0], '… and the state says which CA is left alone');
+like($s->scepctl_must('status'), qr/^authority down: .*\n.*; the CA failed too often and is left alone/m, '… in words, too');
 mode('down', 'issue');
 ok($s->logs('SCEP0252: \[authority down\]', 40), 'it is tried again, and answers');
+unlike($s->scepctl_must('status'), qr/^authority down: .*\n.*left alone/m, '… which the state tells as well');
 issued(enrol('down', challenge => $challenge), '… the challenge that met 503 is good still');
 issued(polled('down', $_, 40), '… what waited gets its certificate') for @waits;
 is(scalar(@{[ noted('issued', 'down') ]}), 6, '… one each');
+
+# ---- a graceful restart between asking and answering
+
+mode('far', 'late');
+my $late = enrol('far');
+pending($late, 'a CA that takes its time: PENDING');
+my $asking = one_ca($s, '… from');
+$s->graceful;
+ok(wait_for(sub { grep { $_ != $asking } $s->ca_pids }, slow(20)), '… httpd restarts meanwhile: another one serves');
+issued(polled('far', $late, 40), '… and the device gets what the first one asked for');
+is(scalar(@{[ noted('asked', 'far') ]}), 1, '… which was once');
+ok(wait_for(sub { !grep { $_ == $asking } $s->ca_pids }, slow(20)), '… it has ended then');
 
 # ---- kill -9 between asking and answering
 

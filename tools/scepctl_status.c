@@ -31,7 +31,7 @@ static const char *word_of(const scep_wire_state *s)
             &APR_ARRAY_IDX(s->authorities, i, scep_wire_authority_state);
 
         if (a->ca_ends < now + SOON || a->ra_ends < now + SOON ||
-            (a->crl_next && a->crl_next < now))
+            (a->crl_next && a->crl_next < now) || a->left_alone)
             return "degraded";
     }
     return "ok";
@@ -41,11 +41,12 @@ static const char *word_of(const scep_wire_state *s)
 
 static json_t *authority_json(const scep_wire_authority_state *a, apr_pool_t *p)
 {
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "name", text_json(a->name, p), "subject",
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:I}", "name", text_json(a->name, p), "subject",
                      text_json(a->subject, p), "ca_ends", time_json(a->ca_ends, p), "ra_ends",
                      time_json(a->ra_ends, p), "crl_number",
                      a->crl_number ? json_integer((json_int_t)a->crl_number) : json_null(),
-                     "crl_next", time_json(a->crl_next, p));
+                     "crl_next", time_json(a->crl_next, p), "ca_left_alone", (int)a->left_alone,
+                     "ca_asks", (json_int_t)a->asks);
 }
 
 /* What only the store knows is null where it does not answer. */
@@ -96,7 +97,9 @@ static void print_authority(const scep_wire_authority_state *a, apr_pool_t *p)
            date(a->ca_ends, p), date(a->ra_ends, p));
     if (a->crl_number)
         printf(", CRL %" PRIu64 " until %s", a->crl_number, date(a->crl_next, p));
-    printf("\n");
+    if (a->asks)
+        printf(", the CA is asked %" PRIu64 " requests", a->asks);
+    printf("%s\n", a->left_alone ? "; the CA failed too often and is left alone for a while" : "");
 }
 
 static void print_endpoint(const scep_wire_state *s, const scep_wire_endpoint_state *e,
