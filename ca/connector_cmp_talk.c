@@ -46,22 +46,6 @@ static const scep_err *decode(OSSL_CMP_MSG **out, scep_bytes der, cmp_talk *t)
     return NULL;
 }
 
-static const scep_err *encode(scep_bytes *out, const OSSL_CMP_MSG *message, apr_pool_t *p)
-{
-    int len = i2d_OSSL_CMP_MSG(message, NULL);
-    unsigned char *der = NULL;
-
-    if (len > 0) {
-        unsigned char *to = der = scep_secret(p, (size_t)len);
-
-        len = i2d_OSSL_CMP_MSG(message, &to);
-    }
-    if (len <= 0)
-        return scep_fail(p, INTERNAL, "a CMP message cannot be encoded");
-    *out = (scep_bytes){ der, (size_t)len };
-    return NULL;
-}
-
 static const scep_err *exchange(OSSL_CMP_MSG **out, cmp_talk *t, const OSSL_CMP_MSG *message)
 {
     http_ask ask = { .url = t->ca->conf->url,
@@ -73,7 +57,7 @@ static const scep_err *exchange(OSSL_CMP_MSG **out, cmp_talk *t, const OSSL_CMP_
     bool before = t->sent;
 
     t->exchanged = true;
-    SCEP_TRY(encode(&ask.body, message, t->p));
+    SCEP_TRY(SCEP_ITEM_DER_SECRET(&ask.body, OSSL_CMP_MSG, message, t->p));
     err = http_call(&answer, t->ca->peer, &ask, t->p);
     t->sent = answer.sent;
     if (!err)
@@ -104,7 +88,7 @@ static const scep_err *hear(cmp_talk *t, const OSSL_CMP_MSG *message)
     t->heard_body = OSSL_CMP_MSG_get_bodytype(message);
     if (t->heard_body != BODY_POLL_REP && t->heard_body != BODY_IP && t->heard_body != BODY_CP)
         return NULL;
-    return encode(&t->heard, message, t->p);
+    return SCEP_ITEM_DER_SECRET(&t->heard, OSSL_CMP_MSG, message, t->p);
 }
 
 void cmp_talk_believe(cmp_talk *t)

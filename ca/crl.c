@@ -301,22 +301,6 @@ static const scep_err *put_extensions(signing *s, X509 *ca, apr_int64_t number)
     return ok ? NULL : failed(s->pool, "the CA's key identifier or the number");
 }
 
-static const scep_err *encode(scep_bytes *out, X509_CRL *crl, apr_pool_t *p)
-{
-    int len = i2d_X509_CRL(crl, NULL);
-    unsigned char *der = NULL;
-
-    if (len > 0) {
-        unsigned char *to = der = apr_palloc(p, (size_t)len);
-
-        len = i2d_X509_CRL(crl, &to);
-    }
-    if (len <= 0)
-        return scep_fail(p, INTERNAL, "a CRL cannot be encoded");
-    *out = (scep_bytes){ der, (size_t)len };
-    return NULL;
-}
-
 /* @param done false: another node was faster */
 static const scep_err *sign_one(signing *s, bool *done)
 {
@@ -340,7 +324,7 @@ static const scep_err *sign_one(signing *s, bool *done)
     if (!X509_CRL_sort(s->crl))
         return failed(s->pool, "the order of entries");
     SCEP_TRY(s->connector->sign_crl(s->crl, s->connector, s->pool));
-    SCEP_TRY(encode(&row.der, s->crl, s->pool));
+    SCEP_TRY(SCEP_ITEM_DER(&row.der, X509_CRL, s->crl, s->pool));
     SCEP_TRY(store_run(s->store, put, &j, s->pool));
     *done = j.done;
     if (j.done)

@@ -49,19 +49,13 @@ const scep_err *identities_csr(scep_csr **out, EVP_PKEY *key, const X509_NAME *s
                                apr_pool_t *p)
 {
     X509_REQ *req = scep_X509_REQ(p, X509_REQ_new());
-    unsigned char *der = NULL, *to;
-    int len = 0;
+    scep_bytes der;
 
-    if (req && X509_REQ_set_subject_name(req, subject) && X509_REQ_set_pubkey(req, key) &&
-        X509_REQ_sign(req, key, issue_digest(key)))
-        len = i2d_X509_REQ(req, NULL);
-    if (len > 0) {
-        to = der = apr_palloc(p, (size_t)len);
-        len = i2d_X509_REQ(req, &to);
-    }
-    if (len <= 0)
+    if (!req || !X509_REQ_set_subject_name(req, subject) || !X509_REQ_set_pubkey(req, key) ||
+        !X509_REQ_sign(req, key, issue_digest(key)))
         return scep_fail(p, INTERNAL, "a request for an RA certificate cannot be made");
-    return scep_csr_read(out, (scep_bytes){ der, (size_t)len }, p);
+    SCEP_TRY(SCEP_ITEM_DER(&der, X509_REQ, req, p));
+    return scep_csr_read(out, der, p);
 }
 
 /* Where revocation is read is the same for all certificates of an authority. */

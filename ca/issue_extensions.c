@@ -212,8 +212,8 @@ const scep_err *issue_authority(scep_bytes *out, X509 *ca, apr_pool_t *p)
 static const scep_err *alt_names(scep_bytes *out, const scep_csr *csr, apr_pool_t *p)
 {
     GENERAL_NAMES *names;
-    int critical = -1, len;
-    unsigned char *der, *to;
+    int critical = -1;
+    scep_bytes der;
 
     *out = (scep_bytes){ NULL, 0 };
     names = scep_GENERAL_NAMES(
@@ -222,12 +222,8 @@ static const scep_err *alt_names(scep_bytes *out, const scep_csr *csr, apr_pool_
         return scep_fail(p, INTERNAL, "the subjectAltName of the request cannot be read");
     if (!names)
         return NULL;
-    len = i2d_GENERAL_NAMES(names, NULL);
-    to = der = len > 0 ? apr_palloc(p, (size_t)len) : NULL;
-    if (len <= 0 || i2d_GENERAL_NAMES(names, &to) != len)
-        return failed(p, "the subjectAltName");
-    *out = extension(NID_subject_alt_name, X509_NAME_entry_count(csr->subject) == 0,
-                     (scep_bytes){ der, (size_t)len }, p);
+    SCEP_TRY(SCEP_ITEM_DER(&der, GENERAL_NAMES, names, p));
+    *out = extension(NID_subject_alt_name, X509_NAME_entry_count(csr->subject) == 0, der, p);
     return NULL;
 }
 
@@ -235,17 +231,10 @@ static const scep_err *alt_names(scep_bytes *out, const scep_csr *csr, apr_pool_
 static const scep_err *sid(scep_bytes *out, const scep_csr *csr, apr_pool_t *p)
 {
     int at = X509v3_get_ext_by_OBJ(csr->extensions, scep_oid(SCEP_OID_MICROSOFT_SID), -1);
-    X509_EXTENSION *asked = at >= 0 ? X509v3_get_ext(csr->extensions, at) : NULL;
-    int len = asked ? i2d_X509_EXTENSION(asked, NULL) : 0;
-    unsigned char *der = len > 0 ? apr_palloc(p, (size_t)len) : NULL, *to = der;
 
     *out = (scep_bytes){ NULL, 0 };
-    if (!asked)
-        return NULL;
-    if (len <= 0 || i2d_X509_EXTENSION(asked, &to) != len)
-        return failed(p, "the SID");
-    *out = (scep_bytes){ der, (size_t)len };
-    return NULL;
+    return at < 0 ? NULL
+                  : SCEP_ITEM_DER(out, X509_EXTENSION, X509v3_get_ext(csr->extensions, at), p);
 }
 
 const scep_err *issue_extensions(scep_bytes *out, const issue_ca *ca, const issue_profile *profile,

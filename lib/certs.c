@@ -165,34 +165,12 @@ const scep_err *scep_certs_load(STACK_OF(X509) * *out, const char *path, apr_poo
 
 const scep_err *scep_cert_der(scep_bytes *out, const X509 *cert, apr_pool_t *p)
 {
-    int len = i2d_X509(cert, NULL);
-    unsigned char *der = NULL;
-
-    if (len > 0) {
-        unsigned char *to = der = apr_palloc(p, (size_t)len);
-
-        len = i2d_X509(cert, &to);
-    }
-    if (len <= 0)
-        return scep_fail(p, INTERNAL, "a certificate cannot be encoded");
-    *out = (scep_bytes){ der, (size_t)len };
-    return NULL;
+    return SCEP_ITEM_DER(out, X509, cert, p);
 }
 
 const scep_err *scep_cms_der(scep_bytes *out, const CMS_ContentInfo *cms, apr_pool_t *p)
 {
-    int len = i2d_CMS_ContentInfo(cms, NULL);
-    unsigned char *der = NULL;
-
-    if (len > 0) {
-        unsigned char *to = der = apr_palloc(p, (size_t)len);
-
-        len = i2d_CMS_ContentInfo(cms, &to);
-    }
-    if (len <= 0)
-        return scep_fail(p, INTERNAL, "a CMS structure cannot be encoded");
-    *out = (scep_bytes){ der, (size_t)len };
-    return NULL;
+    return SCEP_ITEM_DER(out, CMS_ContentInfo, cms, p);
 }
 
 const scep_err *scep_cert_read(X509 **out, scep_bytes der, apr_pool_t *p)

@@ -103,25 +103,16 @@ const scep_err *scep_key_der(scep_bytes *out, const EVP_PKEY *key, apr_pool_t *p
 {
     const char *uri = scep_key_uri_of(key);
     PKCS8_PRIV_KEY_INFO *info;
-    unsigned char *der = NULL;
-    int len;
+    const scep_err *err;
 
     if (uri) {
         *out = scep_bytes_dup(p, scep_bytes_of(uri));
         return NULL;
     }
     info = EVP_PKEY2PKCS8(key);
-    len = info ? i2d_PKCS8_PRIV_KEY_INFO(info, NULL) : 0;
-    if (len > 0) {
-        unsigned char *to = der = scep_secret(p, (size_t)len);
-
-        len = i2d_PKCS8_PRIV_KEY_INFO(info, &to);
-    }
+    err = SCEP_ITEM_DER_SECRET(out, PKCS8_PRIV_KEY_INFO, info, p);
     PKCS8_PRIV_KEY_INFO_free(info);
-    if (len <= 0)
-        return scep_fail(p, INTERNAL, "a private key cannot be encoded");
-    *out = (scep_bytes){ der, (size_t)len };
-    return NULL;
+    return err;
 }
 
 const scep_err *scep_key_read(EVP_PKEY **out, scep_bytes der, apr_pool_t *p)

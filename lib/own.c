@@ -73,3 +73,20 @@ unsigned char *scep_secret(apr_pool_t *p, size_t len)
     apr_pool_cleanup_register(p, s, secret_wipe, apr_pool_cleanup_null);
     return s->bytes;
 }
+
+const scep_err *scep_item_der(scep_bytes *out, const void *object, const ASN1_ITEM *type,
+                              const char *name, bool wiped, apr_pool_t *p)
+{
+    int len = object ? ASN1_item_i2d(object, NULL, type) : 0;
+    unsigned char *der = NULL;
+
+    if (len > 0) {
+        unsigned char *to = der = wiped ? scep_secret(p, (size_t)len) : apr_palloc(p, (size_t)len);
+
+        len = ASN1_item_i2d(object, &to, type);
+    }
+    if (len <= 0)
+        return scep_fail(p, INTERNAL, "a structure %s cannot be encoded", name);
+    *out = (scep_bytes){ der, (size_t)len };
+    return NULL;
+}

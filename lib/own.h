@@ -1,11 +1,12 @@
 /*
  * OpenSSL objects adopted by pools: after scep_X509(p, x) the object is freed when the pool is
- * cleared or destroyed, so no path has to free it. Also memory for secrets, wiped at that moment.
+ * cleared or destroyed, so no path has to free it. Also memory for secrets, wiped at that moment,
+ * and such objects in DER.
  */
 #ifndef SCEP_OWN_H
 #define SCEP_OWN_H
 
-#include "err.h"
+#include "bytes.h"
 
 #include <openssl/bio.h>
 #include <openssl/bn.h>
@@ -52,5 +53,20 @@ SCEP_API STACK_OF(X509) * scep_borrowed_stack(apr_pool_t *p);
  * cleared. Never NULL. @param len bytes, 0 allowed
  */
 SCEP_API unsigned char *scep_secret(apr_pool_t *p, size_t len);
+
+/**
+ * The DER of an object: SCEP_ITEM_DER(&out, X509, cert, p).
+ * @param T a type that OpenSSL has an ASN1_ITEM of
+ * @param object NULL: as one that cannot be encoded
+ * @param wiped it is to be wiped with @a p
+ * @return NULL, or INTERNAL
+ */
+#define SCEP_ITEM_DER(out, T, object, p) \
+    scep_item_der((out), (object), ASN1_ITEM_rptr(T), #T, false, (p))
+#define SCEP_ITEM_DER_SECRET(out, T, object, p) \
+    scep_item_der((out), (object), ASN1_ITEM_rptr(T), #T, true, (p))
+SCEP_API SCEP_MUST const scep_err *scep_item_der(scep_bytes *out, const void *object,
+                                                 const ASN1_ITEM *type, const char *name,
+                                                 bool wiped, apr_pool_t *p);
 
 #endif
