@@ -1,12 +1,8 @@
 # strongSwan's pki through a certificate's life: it waits for approval and polls, and it renews.
 use SCEPTest;
+use SCEPStrongSwan;
 
-need_program('pki');
-my $plugins = run(['pki', '--scepca', '--url', 'http://127.0.0.1:9/', '--caout', '/dev/null']);
-if ($plugins->{output} =~ /curl.*failed to load/) {
-    BAIL_OUT('pki has no fetcher, and CI=true allows no test to be left out') if ($ENV{CI} // '') eq 'true';
-    plan(skip_all => 'pki has no fetcher: the plugin curl is missing');
-}
+SCEPStrongSwan::need();
 
 my $s = SCEPTest->up(hosts => <<'END' . SCEPServer::guard('/certsrv/mscep_admin') . "</VirtualHost>\n");
 <VirtualHost 127.0.0.1:@PORT@>
@@ -20,47 +16,23 @@ SCEPEnforcePassword off
 </Location>
 END
 my $work   = $s->work('pki');
-my $manual = 'http://127.0.0.1:' . $s->port . '/manual';
-mkdir $work;
-my $got = run(
-    ['pki', '--scepca', '--url', $s->url, '--caout', "$work/ca.pem", '--raout', "$work/ra.pem", '--outform',
-        'pem', '--force'],
-    chdir => $work);
-is($got->{status}, 0, 'pki --scepca gets the certificates') or diag($got->{output});
-my ($ca) = glob "$work/ca*.pem";
-my %ra;
-for my $file (glob "$work/ra*.pem") {
-    my $usage = run(['openssl', 'x509', '-in', $file, '-noout', '-ext', 'keyUsage'])->{output};
-    $ra{sig} = $file if $usage =~ /Digital Signature/;
-    $ra{enc} = $file if $usage =~ /Key Encipherment/;
-}
-
-sub new_key {
-    my ($file) = @_;
-    my $made = run(['sh', '-c', 'pki --gen --type rsa --size 2048 --outform pem > "$1"', 'sh', $file]);
-    BAIL_OUT("pki --gen: $made->{output}") if $made->{status} != 0;
-    return $file;
-}
-
-sub command {
-    my ($url, $out, @more) = @_;
-    return ['sh', '-c', 'out=$1; shift; exec "$@" > "$out"', 'sh', $out, 'pki', '--scep', '--url', $url,
-        '--cacert-enc', $ra{enc}, '--cacert-sig', $ra{sig}, '--cacert', $ca, '--outform', 'pem', @more];
-}
+my $client = SCEPStrongSwan->new($s);
+my $manual = $client->at('http://127.0.0.1:' . $s->port . '/manual');
+is($client->{status}, 0, 'pki --scepca gets the certificates') or diag($client->{output});
 
 sub serial_of { return run(['openssl', 'x509', '-in', $_[0], '-noout', '-serial'])->{output} }
 
 # ---- renewal ----
 
 my @name = ('--dn', 'C=CH, O=Example, CN=moon', '--san', 'moon.example');
-my $key  = new_key("$work/key.pem");
-my $made = run(command($s->url, "$work/cert.pem", '--in', $key, @name, '--password', $s->mint));
+my $key  = SCEPStrongSwan::new_key("$work/key.pem");
+my $made = run($client->enrolment("$work/cert.pem", '--in', $key, @name, '--password', $s->mint));
 is($made->{status}, 0, 'pki enrols') or diag($made->{output});
 
 for my $case (['with its defaults'], ['with RSA-PSS', '--rsa-padding', 'pss'], ['with SHA-512', '--digest', 'sha512']) {
     my ($how, @options) = @$case;
-    my $new  = new_key("$work/new-key.pem");
-    my $done = run(command($s->url, "$work/new.pem", '--in', $new, @name, '--cert', "$work/cert.pem", '--key', $key,
+    my $new  = SCEPStrongSwan::new_key("$work/new-key.pem");
+    my $done = run($client->enrolment("$work/new.pem", '--in', $new, @name, '--cert', "$work/cert.pem", '--key', $key,
         @options));
     is($done->{status}, 0, "R-100: it renews without a challenge $how") or diag($done->{output});
     is(run(['openssl', 'verify', '-CAfile', $s->ca_cert, "$work/new.pem"])->{status}, 0, 'the new certificate verifies');
@@ -71,15 +43,15 @@ for my $case (['with its defaults'], ['with RSA-PSS', '--rsa-padding', 'pss'], [
 # The same key, the same request, the same transactionID: another certificate stands for each.
 my %kept = (serial_of("$work/cert.pem") => 1);
 for my $turn (1, 2) {
-    my $done = run(command($s->url, "$work/new.pem", '--in', $key, @name, '--cert', "$work/cert.pem", '--key', $key));
+    my $done = run($client->enrolment("$work/new.pem", '--in', $key, @name, '--cert', "$work/cert.pem", '--key', $key));
     is($done->{status}, 0, "R-101: it renews and keeps its key, turn $turn") or diag($done->{output});
     ok(!$kept{ serial_of("$work/new.pem") }++, 'R-101: each time it has a new certificate');
     rename "$work/new.pem", "$work/cert.pem" or die "rename: $!\n";
 }
-my $anew = run(command($s->url, "$work/anew.pem", '--in', $key, '--dn', 'CN=anew', '--password', $s->mint));
+my $anew = run($client->enrolment("$work/anew.pem", '--in', $key, '--dn', 'CN=anew', '--password', $s->mint));
 is($anew->{status}, 0, 'R-119: a key that came by a renewal enrols by a challenge, too') or diag($anew->{output});
 
-my $other = run(command($s->url, "$work/other.pem", '--in', new_key("$work/other-key.pem"), '--dn',
+my $other = run($client->enrolment("$work/other.pem", '--in', SCEPStrongSwan::new_key("$work/other-key.pem"), '--dn',
     'C=CH, O=Example, CN=sun', '--cert', "$work/cert.pem", '--key', $key));
 isnt($other->{status}, 0, 'R-108: another name it does not get') or diag($other->{output});
 $s->expect_log('SCEP0028: NDES-31 BAD_SUBJECT: ', 'SCEP0029: NDES-31 REFUSED: denied by the administrator ');
@@ -93,7 +65,7 @@ sub polls { return scalar grep { /SCEP0240: poll .*verdict=pending/ } $s->log_li
 for my $case (['approve', 0], ['deny', 1]) {
     my ($decision, $fails) = @$case;
     my $out = "$work/$decision.pem";
-    my $pki = spawn(command($manual, $out, '--in', new_key("$work/$decision-key.pem"), '--dn', "CN=$decision",
+    my $pki = spawn($manual->enrolment($out, '--in', SCEPStrongSwan::new_key("$work/$decision-key.pem"), '--dn', "CN=$decision",
         '--interval', '1', '--maxpolltime', '60'), output => "$work/$decision.log");
     ok(wait_for(sub { @{ queue() } == 1 }, slow(20)), "$decision: the request waits") or diag(slurp("$work/$decision.log"));
     my ($request) = @{ queue() };

@@ -1,13 +1,10 @@
 # The connector exec: certmonger's own local-submit as it is and the script of conf/connectors/, both
 # as docs/connectors.md sets them up, and programs that say no, reach nobody or hang.
 use SCEPTest;
+use SCEPStrongSwan;
 
-need_program('pki', 'local-submit', 'flock');
-my $plugins = run(['pki', '--scepca', '--url', 'http://127.0.0.1:9/', '--caout', '/dev/null']);
-if ($plugins->{output} =~ /curl.*failed to load/) {
-    BAIL_OUT('pki has no fetcher, and CI=true allows no test to be left out') if ($ENV{CI} // '') eq 'true';
-    plan(skip_all => 'pki has no fetcher: the plugin curl is missing');
-}
+need_program('local-submit', 'flock');
+SCEPStrongSwan::need();
 
 my $exec_user = is_root() ? (grep { defined getpwnam $_ && $_ ne SCEPServer::ca_user()
         && $_ ne SCEPServer::worker_user() } qw(nobody games man))[0] : undef;
@@ -209,31 +206,18 @@ sub made { return scalar(() = glob "$exec/ca/newcerts/*.pem") }
 # ---- strongSwan
 
 my $work = $s->work('pki');
-mkdir $work;
 
-# What a client of one endpoint knows: CA and RA.
 sub client {
     my ($name) = @_;
-    my $url = 'http://127.0.0.1:' . $s->place($name)->{port} . '/certsrv/mscep/mscep.dll';
-    mkdir "$work/$name";
-    my $got = run(['pki', '--scepca', '--url', $url, '--caout', "$work/$name/ca.pem", '--raout', "$work/$name/ra.pem",
-            '--outform', 'pem', '--force'], chdir => "$work/$name");
-    is($got->{status}, 0, "$name: pki --scepca gets the certificates") or diag($got->{output});
-    my %ra;
-    for my $file (glob "$work/$name/ra*.pem") {
-        my $usage = run(['openssl', 'x509', '-in', $file, '-noout', '-ext', 'keyUsage'])->{output};
-        $ra{sig} = $file if $usage =~ /Digital Signature/;
-        $ra{enc} = $file if $usage =~ /Key Encipherment/;
-    }
-    return [$url, (glob "$work/$name/ca*.pem")[0], $ra{sig}, $ra{enc}];
+    my $client = SCEPStrongSwan->new($s, $name);
+    is($client->{status}, 0, "$name: pki --scepca gets the certificates") or diag($client->{output});
+    return $client;
 }
 
-sub pki {
-    my ($client, $out, $dn, @more) = @_;
-    must(['sh', '-c', 'pki --gen --type rsa --size 2048 --outform pem > "$1"', 'sh', "$out.key"]);
-    return ['sh', '-c', 'out=$1; shift; exec "$@" > "$out"', 'sh', $out, 'pki', '--scep', '--url', $client->[0], '--in',
-        "$out.key", '--dn', $dn, '--cacert', $client->[1], '--cacert-sig', $client->[2], '--cacert-enc', $client->[3],
-        '--outform', 'pem', @more];
+sub enrolment {
+    my ($client, $name, $out, @more) = @_;
+    return $client->enrolment($out, '--in', SCEPStrongSwan::new_key("$out.key"), '--password', $s->mint(%{ $s->place($name) }),
+        @more);
 }
 
 sub verifies {
@@ -244,8 +228,8 @@ sub verifies {
 for my $name (qw(tiny script)) {
     my $client = client($name);
     my $before = made();
-    my $done = run(pki($client, "$work/$name.pem", 'C=CH, O=Example, CN=moon', '--san', 'moon.example', '--password',
-            $s->mint(%{ $s->place($name) })), timeout => slow(60));
+    my $done = run(enrolment($client, $name, "$work/$name.pem", '--dn', 'C=CH, O=Example, CN=moon', '--san', 'moon.example'),
+        timeout => slow(60));
     is($done->{status}, 0, "$name: pki --scep enrols") or diag($done->{output});
     ok(verifies("$work/$name.pem", "$dir/authorities/$name/ca.pem"), '… its certificate is of that CA');
     my $text = run(['openssl', 'x509', '-in', "$work/$name.pem", '-noout', '-text'])->{output};
@@ -268,8 +252,8 @@ for my $case (['approve', 0], ['deny', 1]) {
     my ($decision, $fails) = @$case;
     my $out    = "$work/$decision.pem";
     my $before = made();
-    my $pki = spawn(pki($manual, $out, "O=Example, CN=$decision", '--interval', '1', '--maxpolltime', '60', '--password',
-            $s->mint(%{ $s->place('manual') })), output => "$work/$decision.log");
+    my $pki = spawn(enrolment($manual, 'manual', $out, '--dn', "O=Example, CN=$decision", '--interval', '1', '--maxpolltime', '60'),
+        output => "$work/$decision.log");
     ok(wait_for(sub { waiting() == 1 }, slow(20)), "$decision: the request waits at the CA") or diag(slurp("$work/$decision.log"));
     my ($id, $subject) = (waiting())[0] =~ /^(\S+) (.*)/;
     is($subject, "subject=CN=$decision,O=Example", '… where its administrator sees whose it is');

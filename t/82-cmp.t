@@ -5,11 +5,11 @@ use SCEPTest;
 use IO::Socket::INET;
 use SCEPAuthority;
 use SCEPNamespace;
+use SCEPStrongSwan;
 
 SCEPNamespace::enter();
-need_program('pki', 'openssl');
-my $plugins = run(['pki', '--scepca', '--url', 'http://127.0.0.1:9/', '--caout', '/dev/null']);
-SCEPNamespace::unable('pki has no fetcher: the plugin curl is missing') if $plugins->{output} =~ /curl.*failed to load/;
+need_program('openssl');
+SCEPStrongSwan::need();
 
 my %authority = (
     mac      => "reference = ra\nsecret = file:\@DIR\@/cmp/secret\n",
@@ -116,25 +116,13 @@ for my $case (
 
 # ---- strongSwan
 
-my $work = $s->work('pki');
-mkdir $work;
-my $url = 'http://127.0.0.1:' . $s->place('mac')->{port} . '/certsrv/mscep/mscep.dll';
-my $got = run(['pki', '--scepca', '--url', $url, '--caout', "$work/ca.pem", '--raout', "$work/ra.pem", '--outform', 'pem',
-        '--force'], chdir => $work);
-is($got->{status}, 0, 'pki --scepca gets the certificates') or diag($got->{output});
-my %ra;
-for my $file (glob "$work/ra*.pem") {
-    my $usage = run(['openssl', 'x509', '-in', $file, '-noout', '-ext', 'keyUsage'])->{output};
-    $ra{sig} = $file if $usage =~ /Digital Signature/;
-    $ra{enc} = $file if $usage =~ /Key Encipherment/;
-}
-my ($ca_file) = glob "$work/ca*.pem";
+my $work   = $s->work('pki');
+my $client = SCEPStrongSwan->new($s, 'mac');
+is($client->{status}, 0, 'pki --scepca gets the certificates') or diag($client->{output});
 
 sub pki {
     my ($out, $device, $dn, @more) = @_;
-    return ['sh', '-c', 'out=$1; shift; exec "$@" > "$out"', 'sh', $out, 'pki', '--scep', '--url', $url, '--in', "$device.key",
-        '--dn', $dn, '--password', $s->mint(%{ $s->place('mac') }), '--cacert', $ca_file, '--cacert-sig', $ra{sig},
-        '--cacert-enc', $ra{enc}, '--outform', 'pem', @more];
+    return $client->enrolment($out, '--in', "$device.key", '--dn', $dn, '--password', $s->mint(%{ $s->place('mac') }), @more);
 }
 
 my $moon = server_up('moon');

@@ -3,16 +3,13 @@
 # an EST server has. RFC 7030.
 use SCEPTest;
 use SCEPAuthority;
+use SCEPStrongSwan;
 
-need_program('pki', 'openssl', 'htpasswd');
+need_program('openssl', 'htpasswd');
 BAIL_OUT('mod_ssl is missing, and CI=true allows no test to be left out')
     if !-e "$ENV{HTTPD_MODULES}/mod_ssl.so" && ($ENV{CI} // '') eq 'true';
 plan(skip_all => 'mod_ssl is not installed') if !-e "$ENV{HTTPD_MODULES}/mod_ssl.so";
-my $plugins = run(['pki', '--scepca', '--url', 'http://127.0.0.1:9/', '--caout', '/dev/null']);
-if ($plugins->{output} =~ /curl.*failed to load/) {
-    BAIL_OUT('pki has no fetcher, and CI=true allows no test to be left out') if ($ENV{CI} // '') eq 'true';
-    plan(skip_all => 'pki has no fetcher: the plugin curl is missing');
-}
+SCEPStrongSwan::need();
 
 my $basic = "user = ra\npassword = file:\@DIR\@/est/password\n";
 my $cert  = "client_cert = \@DIR\@/est/client.pem\nclient_key = file:\@DIR\@/est/client.key\n";
@@ -161,44 +158,20 @@ like(slurp("$dir/est/notes/calls"), qr/^none by certificate\nnone ra\n\Q$templat
 
 my $work = $s->work('pki');
 
-# What a client of one endpoint knows: CA and RA.
-sub client {
-    my ($name) = @_;
-    my $at = 'http://127.0.0.1:' . $s->place($name)->{port} . '/certsrv/mscep/mscep.dll';
-    mkdir $_ for $work, "$work/$name";
-    my $got = run(['pki', '--scepca', '--url', $at, '--caout', "$work/$name/ca.pem", '--raout', "$work/$name/ra.pem",
-            '--outform', 'pem', '--force'], chdir => "$work/$name");
-    is($got->{status}, 0, "$name: pki --scepca gets the certificates") or diag($got->{output});
-    my %ra;
-    for my $file (glob "$work/$name/ra*.pem") {
-        my $usage = run(['openssl', 'x509', '-in', $file, '-noout', '-ext', 'keyUsage'])->{output};
-        $ra{sig} = $file if $usage =~ /Digital Signature/;
-        $ra{enc} = $file if $usage =~ /Key Encipherment/;
-    }
-    # the issuing CA among what came
-    my ($issuer) = grep { run(['openssl', 'x509', '-in', $_, '-noout', '-subject'])->{output} =~ /template CA/ }
-        glob "$work/$name/ca*.pem";
-    my ($root) = grep { $_ ne $issuer } glob "$work/$name/ca*.pem";
-    return [$at, $name, $issuer, $ra{sig}, $ra{enc}, $root];
-}
-
 sub pki {
-    my ($client, $out, $dn, @more) = @_;
-    run(['sh', '-c', 'pki --gen --type rsa --size 2048 --outform pem > "$1"', 'sh', "$out.key"]);
-    return ['sh', '-c', 'out=$1; shift; exec "$@" > "$out"', 'sh', $out, 'pki', '--scep', '--url', $client->[0], '--in',
-        "$out.key", '--dn', $dn, '--password', $s->mint(%{ $s->place($client->[1]) }), '--cacert', $client->[2],
-        ($client->[5] ? ('--cacert', $client->[5]) : ()), '--cacert-sig', $client->[3], '--cacert-enc', $client->[4],
-        '--outform', 'pem', @more];
+    my ($name, $out, @more) = @_;
+    my $client = SCEPStrongSwan->new($s, $name);
+    is($client->{status}, 0, "$name: pki --scepca gets the certificates") or diag($client->{output});
+    return $client->enrolment($out, '--in', SCEPStrongSwan::new_key("$out.key"), '--password', $s->mint(%{ $s->place($name) }),
+        @more);
 }
 
-my $client = client('cert');
-my $done = run(pki($client, "$work/moon.pem", 'CN=moon', '--san', 'moon.example'), timeout => slow(60));
+my $done = run(pki('cert', "$work/moon.pem", '--dn', 'CN=moon', '--san', 'moon.example'), timeout => slow(60));
 is($done->{status}, 0, 'pki --scep enrols') or diag($done->{output});
 my $text = run(['openssl', 'x509', '-in', "$work/moon.pem", '-noout', '-text'])->{output};
 like($text, qr/DNS:moon\.example/, '… with the name that it asked for');
 
-$client = client('manual');
-my $pki = spawn(pki($client, "$work/sun.pem", 'CN=sun', '--interval', 1, '--maxpolltime', 90), output => "$work/sun.log");
+my $pki = spawn(pki('manual', "$work/sun.pem", '--dn', 'CN=sun', '--interval', 1, '--maxpolltime', 90), output => "$work/sun.log");
 ok(wait_for(sub { state_of('sun')->{state} eq 'waits' }, slow(20)), 'the request waits at the CA') or diag(slurp("$work/sun.log"));
 ok(wait_for(sub { counted('calls', 'manual') >= 3 }, slow(30)), '… and is asked after');
 spew("$dir/est/notes/approved", '');

@@ -4,13 +4,13 @@ use SCEPTest;
 use IO::Socket::INET;
 use SCEPRelay;
 use SCEPSamba;
+use SCEPStrongSwan;
 use Time::HiRes qw(time sleep);
 
 SCEPSamba::enter();
 SCEPSamba::unable('the connector adcs was not built') if !-x "$ENV{builddir}/t/tool/icpr-call";
-need_program('pki', 'sqlite3');
-my $plugins = run(['pki', '--scepca', '--url', 'http://127.0.0.1:9/', '--caout', '/dev/null']);
-SCEPSamba::unable('pki has no fetcher: the plugin curl is missing') if $plugins->{output} =~ /curl.*failed to load/;
+need_program('sqlite3');
+SCEPStrongSwan::need();
 
 my $ad = SCEPSamba->up(accounts => [qw(ndes outsider)]);
 {
@@ -171,36 +171,20 @@ sub ra_of {
 # ---- strongSwan
 
 my $work = $s->work('pki');
-mkdir $work;
-
-sub client {
-    my ($name) = @_;
-    my $url = 'http://127.0.0.1:' . $s->place($name)->{port} . '/certsrv/mscep/mscep.dll';
-    mkdir "$work/$name";
-    must(['pki', '--scepca', '--url', $url, '--caout', "$work/$name/ca.pem", '--raout', "$work/$name/ra.pem", '--outform', 'pem', '--force'],
-        chdir => "$work/$name");
-    my %ra;
-    for my $file (glob "$work/$name/ra*.pem") {
-        my $usage = must(['openssl', 'x509', '-in', $file, '-noout', '-ext', 'keyUsage']);
-        $ra{sig} = $file if $usage =~ /Digital Signature/;
-        $ra{enc} = $file if $usage =~ /Key Encipherment/;
-    }
-    return [$url, (glob "$work/$name/ca*.pem")[0], $ra{sig}, $ra{enc}];
-}
 
 sub pki {
-    my ($client, $out, $dn, @more) = @_;
-    must(['sh', '-c', 'pki --gen --type rsa --size 2048 --outform pem > "$1"', 'sh', "$out.key"]);
-    return ['sh', '-c', 'out=$1; shift; exec "$@" > "$out"', 'sh', $out, 'pki', '--scep', '--url', $client->[0], '--in', "$out.key",
-        '--dn', $dn, '--cacert', $client->[1], '--cacert-sig', $client->[2], '--cacert-enc', $client->[3], '--outform', 'pem', @more];
+    my ($name, $out, @more) = @_;
+    my $client = SCEPStrongSwan->new($s, $name);
+    BAIL_OUT("pki --scepca: $client->{output}") if $client->{status} != 0;
+    return $client->enrolment($out, '--in', SCEPStrongSwan::new_key("$out.key"), '--password', $s->mint(%{ $s->place($name) }),
+        @more);
 }
 
 sub verifies { return -s $_[0] && run(['openssl', 'verify', '-CAfile', $ca_pem, $_[0]])->{status} == 0 }
 
 for my $case (['spnego', 9], ['kerberos', 16]) {
     my ($name, $type) = @$case;
-    my $done = run(pki(client($name), "$work/$name.pem", "C=CH, O=Example, CN=moon-$name", '--san', 'moon.example', '--password',
-            $s->mint(%{ $s->place($name) })), timeout => slow(60));
+    my $done = run(pki($name, "$work/$name.pem", '--dn', "C=CH, O=Example, CN=moon-$name", '--san', 'moon.example'), timeout => slow(60));
     is($done->{status}, 0, "$name: pki --scep enrols") or diag($done->{output});
     ok(verifies("$work/$name.pem"), '… its certificate is of that CA');
     my ($id) = requests_of("moon-$name");
@@ -210,8 +194,8 @@ for my $case (['spnego', 9], ['kerberos', 16]) {
 
 for my $decision (qw(approved denied)) {
     my $out = "$work/$decision.pem";
-    my $pki = spawn(pki(client('pending'), $out, "O=Example, CN=$decision", '--interval', '1', '--maxpolltime', '60', '--password',
-            $s->mint(%{ $s->place('pending') })), output => "$work/$decision.log");
+    my $pki = spawn(pki('pending', $out, '--dn', "O=Example, CN=$decision", '--interval', '1', '--maxpolltime', '60'),
+        output => "$work/$decision.log");
     my ($id) = wait_for(sub { (requests_of($decision))[0] }, slow(20));
     ok($id, "$decision: the request waits at the CA") or diag(slurp("$work/$decision.log"));
     ok(wait_for(sub { scalar grep { /SCEP0240: poll .*verdict=pending/ } $s->log_lines }, slow(20)), 'R-111: pki polls');

@@ -5,9 +5,9 @@ use warnings;
 use SCEPSamba;
 BEGIN { SCEPSamba::enter() }
 use SCEPTest;
+use SCEPDirectory;
 use SCEPRecipe;
 
-my $tool = "$ENV{builddir}/t/tool/directory-ask";
 need_server(qw(curl kinit));
 need_modules(qw(ssl auth_gssapi));
 SCEPSamba::unable('the connector adcs was not built') if !-x "$ENV{builddir}/t/tool/icpr-call";
@@ -46,33 +46,9 @@ my %gssapi = (bind => 'gssapi', principal => "ndes\@$realm", keytab => 'file:' .
 my %simple = (bind => 'simple', user => "ndes\@corp.test", password => 'file:password');
 my %tls    = (tls_ca => $ad->directory_ca);
 
-sub conf_of {
-    my (%o) = @_;
-    return join '', map { "$_ = $o{$_}\n" } sort keys %o;
-}
-
-# What the tool prints for these questions to a directory of these keys.
 sub ask {
     my ($keys, @questions) = @_;
-    spew("$work/ca.conf", <<"END" . conf_of(timeout => slow(10), %$keys), 0644);
-store = sqlite3:store.db
-store_key = file:store.key
-[authority default]
-connector = local
-ca_cert = ca.pem
-ca_key = file:ca.key
-ra_sign_cert = a.pem
-ra_sign_key = file:a.key
-ra_decrypt_cert = a.pem
-ra_decrypt_key = file:a.key
-foreign_crl = none
-templates = T
-[template T]
-days = 1
-key_usage = digitalSignature
-[directory corp]
-END
-    return run([$tool, "$work/ca.conf", 'corp', @questions], timeout => slow(60))->{output};
+    return SCEPDirectory::ask($work, { timeout => slow(10), %$keys }, @questions);
 }
 
 sub says {
@@ -189,7 +165,7 @@ sub with_directory {
     $text =~ s/^(?:days|key_usage|extended_key_usage)\s*=.*\n//mg if $o{from_directory} eq 'yes';
     $text =~ s/^(\[\s*template\s.*\]\n)/$1ca_template = $o{ca_template}\nfrom_directory = $o{from_directory}\nallow_sid = directory\n/mg;
     return "$text\n[directory corp]\n"
-        . conf_of(url => "ldap://$dc", %gssapi, keytab => 'file:directory.keytab', cache => $o{cache}, timeout => slow(5));
+        . SCEPDirectory::keys_of(url => "ldap://$dc", %gssapi, keytab => 'file:directory.keytab', cache => $o{cache}, timeout => slow(5));
 }
 
 # scep-ca check of a ca.conf.

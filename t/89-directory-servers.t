@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 use IO::Socket::INET;
+use SCEPDirectory;
 use SCEPRecipe;
 use SCEPRun qw(run spawn wait_for slow slurp spew have);
 use SCEPServer;
@@ -11,7 +12,6 @@ use MIME::Base64 ();
 use Test::More;
 
 need_server(qw(slapd slapadd));
-my $tool = "$ENV{builddir}/t/tool/directory-ask";
 my $dir  = File::Temp::tempdir('scep-servers-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $base = 'dc=corp,dc=test';
 my $pks  = "cn=Public Key Services,cn=Services,cn=Configuration,$base";
@@ -141,27 +141,9 @@ my %usual  = (url => "ldaps://127.0.0.1:$ldaps", %simple);
 
 sub ask {
     my ($keys, @questions) = @_;
-    my %o = (timeout => slow(2), %$keys);
-    spew("$dir/ca.conf", <<"END" . join('', map { "$_ = $o{$_}\n" } sort keys %o), 0644);
-store = sqlite3:store.db
-store_key = file:store.key
-[authority default]
-connector = local
-ca_cert = ca.pem
-ca_key = file:ca.key
-ra_sign_cert = a.pem
-ra_sign_key = file:a.key
-ra_decrypt_cert = a.pem
-ra_decrypt_key = file:a.key
-foreign_crl = none
-templates = T
-[template T]
-days = 1
-key_usage = digitalSignature
-[directory corp]
-END
     # libldap with GnuTLS leaks a client's certificate with each connection
-    return run([$tool, "$dir/ca.conf", 'corp', @questions], timeout => slow(120), env => { ASAN_OPTIONS => 'detect_leaks=0' })->{output};
+    local $ENV{ASAN_OPTIONS} = 'detect_leaks=0';
+    return SCEPDirectory::ask($dir, { timeout => slow(2), %$keys }, @questions);
 }
 
 my @may = (may => 'alice', 'T1');

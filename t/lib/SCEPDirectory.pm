@@ -1,4 +1,5 @@
-# A private slapd on loopback, over TLS, with names as Active Directory has them.
+# A private slapd on loopback, over TLS, with names as Active Directory has them; and any directory,
+# asked as scep-ca asks it.
 package SCEPDirectory;
 use strict;
 use warnings;
@@ -89,5 +90,37 @@ sub start {
 }
 
 sub stop { return SCEPRun::end_child($_[0]{pid}) }
+
+# ---- any directory
+
+sub keys_of {
+    my (%o) = @_;
+    return join '', map { "$_ = $o{$_}\n" } sort keys %o;
+}
+
+# What t/tool/directory-ask prints for these questions to a directory of these keys of ca.conf, which
+# is written into the folder $dir.
+sub ask {
+    my ($dir, $keys, @questions) = @_;
+    spew("$dir/ca.conf", <<"END" . keys_of(%$keys), 0644);
+store = sqlite3:store.db
+store_key = file:store.key
+[authority default]
+connector = local
+ca_cert = ca.pem
+ca_key = file:ca.key
+ra_sign_cert = a.pem
+ra_sign_key = file:a.key
+ra_decrypt_cert = a.pem
+ra_decrypt_key = file:a.key
+foreign_crl = none
+templates = T
+[template T]
+days = 1
+key_usage = digitalSignature
+[directory corp]
+END
+    return run(["$ENV{builddir}/t/tool/directory-ask", "$dir/ca.conf", 'corp', @questions], timeout => slow(120))->{output};
+}
 
 1;

@@ -94,7 +94,7 @@ sub pid      { return $_[0]{pid} }
 sub log_file { return "$_[0]{dir}/logs/error.log" }
 sub ca_conf  { return "$_[0]{dir}/ca/ca.conf" }
 sub ca_cert  { return "$_[0]{dir}/ca/ca.pem" }
-sub url      { return 'http://127.0.0.1:' . $_[0]->port . '/certsrv/mscep/mscep.dll' }
+sub url      { return 'http://127.0.0.1:' . ($_[1] // $_[0]->port) . '/certsrv/mscep/mscep.dll' }
 sub admin_url { return 'http://127.0.0.1:' . $_[0]->port . '/certsrv/mscep_admin/' }
 
 # CA, RA and the administrator's password. Returns undef or what went wrong.

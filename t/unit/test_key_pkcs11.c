@@ -1,10 +1,7 @@
 /* Keys in PKCS#11 tokens: softhsm2's, and what goes wrong with others. RFC 7512. */
 #include "issue.h"
 #include "odd.h"
-#include "suite.h"
-#include "token_room.h"
-
-#include "key.h"
+#include "token_suite.h"
 
 #include <apr_strings.h>
 #include <openssl/err.h>
@@ -14,16 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const scep_accept default_accept = { .minimum_hash_bits = 160 };
-
 /* ---- URIs ---- */
-
-static const char *uri(const char *what, const char *module, const char *pin)
-{
-    return apr_psprintf(p, "pkcs11:%s?module-path=%s%s%s%s%s", what, module,
-                        pin ? "&pin-source=file:" : "", pin ? token_folder : "", pin ? "/" : "",
-                        pin ? pin : "");
-}
 
 static EVP_PKEY *load(const char *what)
 {
@@ -345,18 +333,6 @@ END_TEST
 
 /* ---- an RA with its keys in a token ---- */
 
-static scep_ra ra_load(const char *module)
-{
-    scep_ra ra = fixture_ca_get()->ra;
-
-    assert_ok(scep_key_load(&ra.sign.key, uri("token=RA;object=sign", module, "pin"), p));
-    assert_ok(scep_key_load(&ra.decrypt.key, uri("token=RA;object=decrypt", module, "pin"), p));
-    ra.sign.ctx = ra.decrypt.ctx = NULL;
-    assert_ok(scep_ra_check(&ra, fixture_ca_get()->root, p));
-    scep_ra_prepare(&ra, p);
-    return ra;
-}
-
 static const struct {
     const char *name;
     fixture_request r;
@@ -393,17 +369,6 @@ START_TEST(Q_50_Q_52_R_063_R_090_an_ra_in_a_token_opens_requests_and_signs_repli
     ck_assert_uint_eq(ERR_peek_error(), 0);
 }
 END_TEST
-
-static const scep_err *enrol(const scep_ra *ra, const fixture_request *r)
-{
-    scep_message *m;
-    scep_bytes plain;
-    scep_csr *csr;
-
-    assert_ok(scep_message_open(&m, fixture_build(r, p)->der, &default_accept, p));
-    SCEP_TRY(scep_ra_decrypt(&plain, ra, m, p));
-    return scep_csr_read(&csr, plain, p);
-}
 
 /* The token judges the RSA block: what it says of it goes no further. */
 START_TEST(S_10_S_15_S_16_a_token_that_refuses_an_rsa_block_gives_no_other_answer)
@@ -524,11 +489,5 @@ static void add_tests(TCase *cases)
 
 int main(void)
 {
-    int status;
-
-    if (!token_room_begin(&status))
-        return status;
-    status = run_suite("key_pkcs11", add_tests);
-    token_room_end();
-    return status;
+    return run_token_suite("key_pkcs11", add_tests);
 }

@@ -1,9 +1,6 @@
 /* Sessions and logins of PKCS#11 tokens that end, and what a device may learn of that: nothing. */
 #include "odd.h"
-#include "suite.h"
-#include "token_room.h"
-
-#include "key.h"
+#include "token_suite.h"
 
 #include <apr_strings.h>
 #include <dlfcn.h>
@@ -11,37 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static const scep_accept default_accept = { .minimum_hash_bits = 160 };
-
-static const char *uri(const char *object)
-{
-    return apr_psprintf(p, "pkcs11:token=RA;object=%s?module-path=%s&pin-source=file:%s/pin",
-                        object, token_faulty, token_folder);
-}
-
-static scep_ra ra_load(void)
-{
-    scep_ra ra = fixture_ca_get()->ra;
-
-    assert_ok(scep_key_load(&ra.sign.key, uri("sign"), p));
-    assert_ok(scep_key_load(&ra.decrypt.key, uri("decrypt"), p));
-    ra.sign.ctx = ra.decrypt.ctx = NULL;
-    assert_ok(scep_ra_check(&ra, fixture_ca_get()->root, p));
-    scep_ra_prepare(&ra, p);
-    return ra;
-}
-
-static const scep_err *enrol(const scep_ra *ra, const fixture_request *r)
-{
-    scep_message *m;
-    scep_bytes plain;
-    scep_csr *csr;
-
-    assert_ok(scep_message_open(&m, fixture_build(r, p)->der, &default_accept, p));
-    SCEP_TRY(scep_ra_decrypt(&plain, ra, m, p));
-    return scep_csr_read(&csr, plain, p);
-}
 
 static int logins(void)
 {
@@ -73,7 +39,7 @@ START_TEST(S_10_S_15_a_token_is_asked_as_much_after_good_padding_as_after_bad)
     static const fixture_request good = { 0 }, block = { .spoil_encrypted_key = true },
                                  padding = { .spoil_padding = true };
     const fixture_request *all[] = { &good, &block, &padding };
-    scep_ra ra = ra_load();
+    scep_ra ra = ra_load(token_faulty);
 
     watch("HSM_LOOKS", "looks");
     for (int i = 0; i < ROWS(all); i++) {
@@ -91,7 +57,7 @@ START_TEST(S_15_a_session_of_a_token_that_ended_is_opened_anew_and_answers_as_be
 {
     const fixture_request good = { 0 }, block = { .spoil_encrypted_key = true },
                           padding = { .spoil_padding = true };
-    scep_ra ra = ra_load();
+    scep_ra ra = ra_load(token_faulty);
     const char *words = enrol(&ra, &padding)->detail;
 
     watch("HSM_ENDED", "ended");
@@ -139,7 +105,7 @@ static void log_out(void)
 START_TEST(S_15_where_a_login_ended_the_last_try_is_left_alone_and_all_requests_get_one_answer)
 {
     const fixture_request good = { 0 }, block = { .spoil_encrypted_key = true };
-    scep_ra ra = ra_load();
+    scep_ra ra = ra_load(token_faulty);
 
     watch("HSM_LOGINS", "logins");
     for (int i = 0; i < 2; i++) {
@@ -173,11 +139,5 @@ static void add_tests(TCase *cases)
 
 int main(void)
 {
-    int status;
-
-    if (!token_room_begin(&status))
-        return status;
-    status = run_suite("key_session", add_tests);
-    token_room_end();
-    return status;
+    return run_token_suite("key_session", add_tests);
 }

@@ -1,6 +1,5 @@
 /* Enrolment, from the CSR to the committed certificate, with a real store and a real CA key. */
-#include "office_room.h"
-#include "suite.h"
+#include "office_suite.h"
 
 #include "certs.h"
 #include "clock.h"
@@ -14,42 +13,11 @@
 #define THREADS 16
 #define SID "1.3.6.1.4.1.311.25.2=ASN1:UTF8String:S-1-5-21-1"
 
-static office *o;
-
-static void up(void)
-{
-    o = office_room_up(p);
-}
-
-static void down(void)
-{
-    office_room_down(o);
-}
-
 static scep_bytes csr_of(const char *challenge, const char *subject)
 {
     const fixture_request r = { .challenge = challenge, .subject = subject };
 
     return fixture_csr(&r, p);
-}
-
-static X509 *cert_of(const scep_wire_verdict *v)
-{
-    X509 *cert;
-
-    ck_assert_msg(v->status == SCEP_STATUS_ISSUED, "%s: %s", row, v->detail);
-    ck_assert_str_eq(v->detail, "");
-    assert_ok(scep_cert_read(&cert, v->certificate, p));
-    return cert;
-}
-
-static void assert_refused(scep_wire_verdict v, scep_code code)
-{
-    ck_assert_msg(v.status == SCEP_STATUS_REFUSED, "%s: status %u: %s", row, v.status, v.detail);
-    ck_assert_msg(v.code == (uint32_t)code, "%s: %s: %s", row,
-                  scep_code_describe((int)v.code)->name, v.detail);
-    ck_assert_uint_eq(v.certificate.len, 0);
-    ck_assert_str_ne(v.detail, "");
 }
 
 START_TEST(R_080_R_084_R_162_a_good_challenge_gives_a_certificate)

@@ -1,6 +1,5 @@
 /* Challenges that are bound to a name when they are minted (S-04, CERT VU#971035). */
-#include "office_room.h"
-#include "suite.h"
+#include "office_suite.h"
 
 #include "certs.h"
 
@@ -9,18 +8,6 @@
 #include <string.h>
 
 #define THREADS 2
-
-static office *o;
-
-static void up(void)
-{
-    o = office_room_up(p);
-}
-
-static void down(void)
-{
-    office_room_down(o);
-}
 
 /* What is sent to be bound. */
 typedef struct wanted {
@@ -64,12 +51,10 @@ static void assert_issued(scep_wire_verdict v, int certificates)
     ck_assert_int_eq(office_room_count(o, p), certificates);
 }
 
-static void assert_refused(scep_wire_verdict v, scep_code code, const char *says)
+static void assert_refused_for(scep_wire_verdict v, scep_code code, const char *says)
 {
-    ck_assert_msg(v.status == SCEP_STATUS_REFUSED && v.code == (uint32_t)code, "%s: %s: %s", row,
-                  scep_code_describe((int)v.code)->name, v.detail);
+    assert_refused(v, code);
     ck_assert_msg(strstr(v.detail, says) != NULL, "%s: \"%s\" in: %s", row, says, v.detail);
-    ck_assert_uint_eq(v.certificate.len, 0);
 }
 
 static const wanted device = { "CN=a,O=b", { "DNS:A.example", "email:a@B.example" }, NULL };
@@ -109,11 +94,11 @@ START_TEST(S_04_S_23_a_contradicted_challenge_is_gone)
             enrol("1", challenge, contradictions[_i].subject, contradictions[_i].san);
 
         if (again)
-            assert_refused(v, SCEP_CHALLENGE, "unknown, used or expired");
+            assert_refused_for(v, SCEP_CHALLENGE, "unknown, used or expired");
         else
-            assert_refused(v, SCEP_BAD_SUBJECT, contradictions[_i].says);
+            assert_refused_for(v, SCEP_BAD_SUBJECT, contradictions[_i].says);
     }
-    assert_refused(enrol("2", challenge, "O=b,CN=a", NULL), SCEP_CHALLENGE, "unknown, used");
+    assert_refused_for(enrol("2", challenge, "O=b,CN=a", NULL), SCEP_CHALLENGE, "unknown, used");
     ck_assert_int_eq(office_room_count(o, p), 0);
     log = office_room_log(p);
     ck_assert_ptr_nonnull(strstr(log, "verdict=refused code=BAD_SUBJECT reason=\"the challenge is "
@@ -121,7 +106,7 @@ START_TEST(S_04_S_23_a_contradicted_challenge_is_gone)
     /* durable, and its place among the unused ones is free */
     store_close(o->store);
     o = office_room_again(o, p);
-    assert_refused(enrol("3", challenge, "O=b,CN=a", NULL), SCEP_CHALLENGE, "unknown, used");
+    assert_refused_for(enrol("3", challenge, "O=b,CN=a", NULL), SCEP_CHALLENGE, "unknown, used");
 }
 END_TEST
 
@@ -133,8 +118,8 @@ START_TEST(S_04_a_contradicted_challenge_makes_room_for_another)
     (void)mint("Other.Example", device);
     assert_ok(ask(&minted, "Other.Example", device));
     ck_assert_int_eq(minted.outcome, SCEP_MINT_FULL);
-    assert_refused(office_room_enrol(o, "Other.Example", "1", fixture_csr(&r, p), p),
-                   SCEP_BAD_SUBJECT, "bound");
+    assert_refused_for(office_room_enrol(o, "Other.Example", "1", fixture_csr(&r, p), p),
+                       SCEP_BAD_SUBJECT, "bound");
     (void)mint("Other.Example", device);
 }
 END_TEST
@@ -153,8 +138,8 @@ START_TEST(S_04_a_template_is_bound)
                           .key_usage = KU_DIGITAL_SIGNATURE };
 
     assert_issued(office_room_enrol(o, "devices", "1", fixture_csr(&r, p), p), 1);
-    assert_refused(enrol("2", mint("devices", century), "CN=a", NULL), SCEP_BAD_SUBJECT,
-                   "bound to template Century");
+    assert_refused_for(enrol("2", mint("devices", century), "CN=a", NULL), SCEP_BAD_SUBJECT,
+                       "bound to template Century");
 }
 END_TEST
 
@@ -165,7 +150,8 @@ START_TEST(R_088_another_refusal_gives_a_bound_challenge_back)
                           .subject = "CN=a",
                           .csr_digest = EVP_sha1() };
 
-    assert_refused(office_room_enrol(o, "strict", "1", fixture_csr(&r, p), p), SCEP_BAD_ALG, "160");
+    assert_refused_for(office_room_enrol(o, "strict", "1", fixture_csr(&r, p), p), SCEP_BAD_ALG,
+                       "160");
     r.csr_digest = EVP_sha256();
     assert_issued(office_room_enrol(o, "strict", "2", fixture_csr(&r, p), p), 1);
 }
@@ -175,8 +161,8 @@ START_TEST(S_04_a_contradicted_request_does_not_wait)
 {
     const fixture_request r = { .challenge = mint("manual", device), .subject = "CN=b" };
 
-    assert_refused(office_room_enrol(o, "manual", "1", fixture_csr(&r, p), p), SCEP_BAD_SUBJECT,
-                   "bound");
+    assert_refused_for(office_room_enrol(o, "manual", "1", fixture_csr(&r, p), p), SCEP_BAD_SUBJECT,
+                       "bound");
     ck_assert_ptr_null(office_room_waiting(o, "1", p));
 }
 END_TEST
@@ -261,7 +247,7 @@ START_TEST(S_04_a_right_and_a_wrong_request_at_once_use_it_once)
     issued = runners[0].verdict.status == SCEP_STATUS_ISSUED;
     contradicted = runners[1].verdict.code == SCEP_BAD_SUBJECT;
     ck_assert_msg(issued != contradicted, "issued %d, contradicted %d", issued, contradicted);
-    assert_refused(runners[issued].verdict, SCEP_CHALLENGE, "unknown");
+    assert_refused_for(runners[issued].verdict, SCEP_CHALLENGE, "unknown");
     ck_assert_int_eq(office_room_count(o, p), issued);
     for (int i = 0; i < THREADS; i++)
         apr_pool_destroy(runners[i].pool);
@@ -281,8 +267,8 @@ static const scep_err *submit_overtaken(connector_answer *out, connector *self,
 {
     const fixture_request r = { .challenge = second_challenge, .subject = "CN=b" };
 
-    assert_refused(office_room_enrol(second_node, "devices", "2", fixture_csr(&r, p), p),
-                   SCEP_BAD_SUBJECT, "bound");
+    assert_refused_for(office_room_enrol(second_node, "devices", "2", fixture_csr(&r, p), p),
+                       SCEP_BAD_SUBJECT, "bound");
     return real_submit(out, self, ask, pool);
 }
 
@@ -294,7 +280,7 @@ START_TEST(S_04_a_challenge_contradicted_at_another_node_issues_nothing)
     second_challenge = mint("devices", device);
     real_submit = ca->submit;
     ca->submit = submit_overtaken;
-    assert_refused(enrol("1", second_challenge, "O=b,CN=a", NULL), SCEP_CHALLENGE, "unknown");
+    assert_refused_for(enrol("1", second_challenge, "O=b,CN=a", NULL), SCEP_CHALLENGE, "unknown");
     ck_assert_int_eq(office_room_count(o, p), 0);
     store_close(second_node->store);
 }

@@ -1,23 +1,10 @@
 /* Who gets a challenge, the single password, and what is out and taken back. */
 #include "chores.h"
 #include "office_int.h"
-#include "office_room.h"
-#include "suite.h"
+#include "office_suite.h"
 
 #include <apr_strings.h>
 #include <string.h>
-
-static office *o;
-
-static void up(void)
-{
-    o = office_room_up(p);
-}
-
-static void down(void)
-{
-    office_room_down(o);
-}
 
 static const scep_err *ask(scep_wire_minted *out, const char *endpoint, const char *user,
                            const char *template_name)

@@ -1,25 +1,11 @@
 /* How often something may fail, be asked for, or wait. */
-#include "office_room.h"
-#include "suite.h"
+#include "office_suite.h"
 
 #include "certs.h"
 #include "clock.h"
 
 #include <apr_strings.h>
 #include <string.h>
-
-static office *o;
-
-static void up(void)
-{
-    o = office_room_up(p);
-}
-
-static void down(void)
-{
-    scep_clock_set(0);
-    office_room_down(o);
-}
 
 /* From one address; each attempt is a transaction of its own. */
 static scep_wire_verdict attempt(const char *endpoint, const char *peer, const char *challenge)

@@ -1,6 +1,5 @@
 /* Renewals: messages as a worker forwards them, with real signers, envelopes and a real store. */
-#include "office_room.h"
-#include "suite.h"
+#include "renewal_suite.h"
 
 #include "certs.h"
 #include "clock.h"
@@ -8,70 +7,6 @@
 
 #include <apr_strings.h>
 #include <string.h>
-
-#define DAY 86400
-#define RENEWAL "17"
-
-static office *o;
-
-static void up(void)
-{
-    o = office_room_up(p);
-}
-
-static void down(void)
-{
-    scep_clock_set(0);
-    office_room_down(o);
-}
-
-static X509 *cert_of(const scep_wire_verdict *v)
-{
-    X509 *cert;
-
-    ck_assert_msg(v->status == SCEP_STATUS_ISSUED, "%s: %s", row, v->detail);
-    assert_ok(scep_cert_read(&cert, v->certificate, p));
-    return cert;
-}
-
-static void assert_refused(scep_wire_verdict v, scep_code code)
-{
-    ck_assert_msg(v.status == SCEP_STATUS_REFUSED, "%s: status %u: %s", row, v.status, v.detail);
-    ck_assert_msg(v.code == (uint32_t)code, "%s: %s: %s", row,
-                  scep_code_describe((int)v.code)->name, v.detail);
-    ck_assert_uint_eq(v.certificate.len, 0);
-}
-
-/* A certificate of "CN=device" for fixture_key(1), issued by a challenge of @a endpoint. */
-static X509 *enrolled_at(const char *endpoint, uint32_t key_usage)
-{
-    const fixture_request r = { .key = fixture_key(1),
-                                .key_usage = key_usage,
-                                .challenge = office_room_mint(o, endpoint, p) };
-    scep_wire_verdict v = office_room_enrol(o, endpoint, "first", fixture_csr(&r, p), p);
-
-    return cert_of(&v);
-}
-
-static X509 *enrolled(void)
-{
-    return enrolled_at("devices", 0);
-}
-
-/* A good RenewalReq of @a old for a new key. */
-static fixture_request renewal_by(X509 *old)
-{
-    return (fixture_request){
-        .message_type = RENEWAL, .signer = old, .signer_key = fixture_key(1), .key = fixture_key(2)
-    };
-}
-
-static scep_wire_verdict renew(const char *endpoint, X509 *old)
-{
-    const fixture_request r = renewal_by(old);
-
-    return office_room_renew(o, endpoint, &r, p);
-}
 
 /* ---- who may renew ---- */
 

@@ -1,26 +1,8 @@
 /* The query string of a SCEP request, and the base64 that clients put there. */
 #include "query.h"
+#include "suite.h"
 
-#include <apr_general.h>
-#include <check.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define ROWS(table) ((int)(sizeof(table) / sizeof(*(table))))
-
-static apr_pool_t *pool;
-
-static void setup(void)
-{
-    ck_assert_int_eq(apr_initialize(), APR_SUCCESS);
-    ck_assert_int_eq(apr_pool_create(&pool, NULL), APR_SUCCESS);
-}
-
-static void teardown(void)
-{
-    apr_pool_destroy(pool);
-    apr_terminate();
-}
 
 /* clang-format off */
 static const struct {
@@ -104,7 +86,7 @@ static const struct {
 
 START_TEST(Q_10_Q_13_Q_15_Q_16_a_parameter_is_found_and_percent_decoded)
 {
-    const char *value = scep_query_get(parameters[_i].query, parameters[_i].name, pool);
+    const char *value = scep_query_get(parameters[_i].query, parameters[_i].name, p);
 
     ck_assert_msg((value == NULL) == (parameters[_i].value == NULL) &&
                       (!value || !strcmp(value, parameters[_i].value)),
@@ -117,7 +99,7 @@ START_TEST(
     R_005_Q_09_Q_11_Q_12_Q_13_Q_14_a_message_is_decoded_as_liberally_as_clients_need_and_no_further)
 {
     scep_bytes out = { NULL, 0 };
-    const scep_err *err = scep_query_message(&out, messages[_i].text, pool);
+    const scep_err *err = scep_query_message(&out, messages[_i].text, p);
 
     if (!messages[_i].bytes) {
         ck_assert_msg(err != NULL, "\"%s\" was accepted", messages[_i].text);
@@ -126,14 +108,14 @@ START_TEST(
     }
     ck_assert_msg(err == NULL, "\"%s\": %s", messages[_i].text, err ? err->detail : "");
     ck_assert_msg(scep_bytes_equal(out, scep_bytes_of(messages[_i].bytes)), "\"%s\" became %s",
-                  messages[_i].text, scep_hex(pool, out));
+                  messages[_i].text, scep_hex(p, out));
 }
 END_TEST
 
 START_TEST(a_refusal_names_the_odd_character_and_nothing_more)
 {
     scep_bytes out;
-    const scep_err *err = scep_query_message(&out, "c2VjcmV0\x01", pool);
+    const scep_err *err = scep_query_message(&out, "c2VjcmV0\x01", p);
 
     ck_assert_ptr_nonnull(err);
     ck_assert_ptr_nonnull(strstr(err->detail, "\\x01"));
@@ -145,41 +127,33 @@ END_TEST
 START_TEST(every_length_of_message_comes_back_whole)
 {
     for (size_t len = 1; len < 100; len++) {
-        unsigned char *data = apr_palloc(pool, len);
+        unsigned char *data = apr_palloc(p, len);
         scep_bytes out, in = { data, len };
         char *text;
 
         for (size_t i = 0; i < len; i++)
             data[i] = (unsigned char)(7 * i + len);
-        text = scep_base64(pool, in);
+        text = scep_base64(p, in);
         text[strcspn(text, "=")] = '\0';
-        ck_assert_ptr_null(scep_query_message(&out, text, pool));
+        assert_ok(scep_query_message(&out, text, p));
         ck_assert(scep_bytes_equal(out, in));
     }
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *cases)
 {
-    Suite *suite = suite_create("query");
-    TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
-
-    tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_add_loop_test(tc, Q_10_Q_13_Q_15_Q_16_a_parameter_is_found_and_percent_decoded, 0,
+    tcase_add_loop_test(cases, Q_10_Q_13_Q_15_Q_16_a_parameter_is_found_and_percent_decoded, 0,
                         ROWS(parameters));
     tcase_add_loop_test(
-        tc,
+        cases,
         R_005_Q_09_Q_11_Q_12_Q_13_Q_14_a_message_is_decoded_as_liberally_as_clients_need_and_no_further,
         0, ROWS(messages));
-    tcase_add_test(tc, a_refusal_names_the_odd_character_and_nothing_more);
-    tcase_add_test(tc, every_length_of_message_comes_back_whole);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    tcase_add_test(cases, a_refusal_names_the_odd_character_and_nothing_more);
+    tcase_add_test(cases, every_length_of_message_comes_back_whole);
+}
+
+int main(void)
+{
+    return run_suite("query", add_tests);
 }

@@ -1,25 +1,9 @@
 /* The one list of settings. */
 #include "settings.h"
+#include "suite.h"
 
-#include <apr_general.h>
 #include <apr_strings.h>
-#include <check.h>
-#include <stdlib.h>
 #include <string.h>
-
-static apr_pool_t *pool;
-
-static void setup(void)
-{
-    ck_assert_int_eq(apr_initialize(), APR_SUCCESS);
-    ck_assert_int_eq(apr_pool_create(&pool, NULL), APR_SUCCESS);
-}
-
-static void teardown(void)
-{
-    apr_pool_destroy(pool);
-    apr_terminate();
-}
 
 /* clang-format off */
 static const struct {
@@ -80,7 +64,7 @@ START_TEST(a_value_is_kept_in_canonical_form_or_refused_with_what_is_accepted)
 {
     const char *name = scep_setting_describe(values[_i].which)->name;
     scep_settings s = { { NULL } };
-    const scep_err *err = scep_settings_set(&s, values[_i].which, values[_i].value, pool);
+    const scep_err *err = scep_settings_set(&s, values[_i].which, values[_i].value, p);
 
     if (values[_i].kept) {
         ck_assert_msg(!err, "%s refused '%s'", name, values[_i].value);
@@ -90,7 +74,7 @@ START_TEST(a_value_is_kept_in_canonical_form_or_refused_with_what_is_accepted)
     ck_assert_msg(err != NULL, "%s took '%s'", name, values[_i].value);
     ck_assert_int_eq(err->code, SCEP_CONFIG);
     ck_assert_ptr_null(s.value[values[_i].which]);
-    ck_assert_ptr_nonnull(strstr(err->detail, apr_pstrcat(pool, "SCEP", name, ": '", NULL)));
+    ck_assert_ptr_nonnull(strstr(err->detail, apr_pstrcat(p, "SCEP", name, ": '", NULL)));
     ck_assert_ptr_nonnull(strstr(err->detail, values[_i].mention));
 }
 END_TEST
@@ -99,37 +83,37 @@ START_TEST(a_refused_value_leaves_the_former_one)
 {
     scep_settings s = { { NULL } };
 
-    ck_assert_ptr_null(scep_settings_set(&s, SCEP_SET_PasswordMax, "9", pool));
-    ck_assert_ptr_nonnull(scep_settings_set(&s, SCEP_SET_PasswordMax, "0", pool));
+    assert_ok(scep_settings_set(&s, SCEP_SET_PasswordMax, "9", p));
+    ck_assert_ptr_nonnull(scep_settings_set(&s, SCEP_SET_PasswordMax, "0", p));
     ck_assert_int_eq(scep_settings_number(&s, SCEP_SET_PasswordMax), 9);
 }
 END_TEST
 
 START_TEST(every_default_is_a_value_that_may_be_set)
 {
-    const scep_setting_info *row = scep_setting_describe((scep_setting)_i);
+    const scep_setting_info *info = scep_setting_describe((scep_setting)_i);
     scep_settings s = { { NULL } };
     const scep_err *err;
 
-    if (!*row->dflt) /* nothing set is something that cannot be written down */
+    if (!*info->dflt) /* nothing set is something that cannot be written down */
         return;
-    err = scep_settings_set(&s, (scep_setting)_i, row->dflt, pool);
+    err = scep_settings_set(&s, (scep_setting)_i, info->dflt, p);
     ck_assert_msg(!err, "%s", err ? err->detail : "");
-    ck_assert_str_eq(s.value[_i], row->dflt);
+    ck_assert_str_eq(s.value[_i], info->dflt);
 }
 END_TEST
 
 START_TEST(every_setting_is_found_by_its_name_in_any_letter_case)
 {
-    char *name = apr_pstrdup(pool, scep_setting_describe((scep_setting)_i)->name);
+    char *name = apr_pstrdup(p, scep_setting_describe((scep_setting)_i)->name);
     char *c;
 
     ck_assert_int_eq(scep_setting_find(name), _i);
     for (c = name; *c; c++)
         *c = (char)(*c | 0x20);
     ck_assert_int_eq(scep_setting_find(name), _i);
-    ck_assert_int_eq(scep_setting_find(apr_pstrcat(pool, name, "s", NULL)), SCEP_SET_COUNT);
-    ck_assert_int_eq(scep_setting_find(apr_pstrcat(pool, "SCEP", name, NULL)), SCEP_SET_COUNT);
+    ck_assert_int_eq(scep_setting_find(apr_pstrcat(p, name, "s", NULL)), SCEP_SET_COUNT);
+    ck_assert_int_eq(scep_setting_find(apr_pstrcat(p, "SCEP", name, NULL)), SCEP_SET_COUNT);
 }
 END_TEST
 
@@ -163,9 +147,9 @@ START_TEST(the_inner_section_wins_and_says_nothing_of_what_it_does_not_set)
 {
     scep_settings base = { { NULL } }, add = { { NULL } }, out;
 
-    ck_assert_ptr_null(scep_settings_set(&base, SCEP_SET_PasswordMax, "10", pool));
-    ck_assert_ptr_null(scep_settings_set(&base, SCEP_SET_PasswordValidity, "20", pool));
-    ck_assert_ptr_null(scep_settings_set(&add, SCEP_SET_PasswordMax, "11", pool));
+    assert_ok(scep_settings_set(&base, SCEP_SET_PasswordMax, "10", p));
+    assert_ok(scep_settings_set(&base, SCEP_SET_PasswordValidity, "20", p));
+    assert_ok(scep_settings_set(&add, SCEP_SET_PasswordMax, "11", p));
     scep_settings_merge(&out, &base, &add);
     ck_assert_int_eq(scep_settings_number(&out, SCEP_SET_PasswordMax), 11);
     ck_assert_int_eq(scep_settings_number(&out, SCEP_SET_PasswordValidity), 20);
@@ -187,7 +171,7 @@ START_TEST(hash_names_have_the_bits_of_their_output)
     ck_assert_int_eq(scep_settings_hash_bits(&s, SCEP_SET_MinimumHash), 160);
     ck_assert_int_eq(scep_settings_hash_bits(&s, SCEP_SET_HashAlgorithm), 256);
     for (i = 0; i < sizeof(hashes) / sizeof(*hashes); i++) {
-        ck_assert_ptr_null(scep_settings_set(&s, SCEP_SET_MinimumHash, hashes[i].word, pool));
+        assert_ok(scep_settings_set(&s, SCEP_SET_MinimumHash, hashes[i].word, p));
         ck_assert_int_eq(scep_settings_hash_bits(&s, SCEP_SET_MinimumHash), hashes[i].bits);
     }
 }
@@ -233,7 +217,7 @@ static scep_settings profiled(int i)
 {
     scep_settings s = { { NULL } };
 
-    ck_assert_ptr_null(scep_settings_set(&s, SCEP_SET_ClientProfile, profiles[i].profile, pool));
+    assert_ok(scep_settings_set(&s, SCEP_SET_ClientProfile, profiles[i].profile, p));
     return s;
 }
 
@@ -276,7 +260,7 @@ START_TEST(a_profile_gives_only_values_that_could_be_written)
 
         if (!*value)
             continue;
-        ck_assert_ptr_null(scep_settings_set(&other, (scep_setting)i, value, pool));
+        assert_ok(scep_settings_set(&other, (scep_setting)i, value, p));
         ck_assert_str_eq(other.value[i], value);
     }
 }
@@ -287,11 +271,11 @@ START_TEST(what_is_written_wins_over_the_profile_wherever_it_stands)
     scep_settings outer = { { NULL } }, inner = profiled(2), s;
 
     ck_assert_str_eq(scep_settings_text(&inner, SCEP_SET_ResponseChain), "chain");
-    ck_assert_ptr_null(scep_settings_set(&outer, SCEP_SET_ResponseChain, "full", pool));
+    assert_ok(scep_settings_set(&outer, SCEP_SET_ResponseChain, "full", p));
     scep_settings_merge(&s, &outer, &inner);
     ck_assert_str_eq(scep_settings_text(&s, SCEP_SET_ResponseChain), "full");
     ck_assert(scep_settings_flag(&s, SCEP_SET_RenewalByPKCSReq));
-    ck_assert_ptr_null(scep_settings_set(&s, SCEP_SET_RenewalByPKCSReq, "off", pool));
+    assert_ok(scep_settings_set(&s, SCEP_SET_RenewalByPKCSReq, "off", p));
     ck_assert(!scep_settings_flag(&s, SCEP_SET_RenewalByPKCSReq));
     /* "none" inside takes an outer profile back */
     scep_settings_merge(&s, &inner, &(scep_settings){ .value[SCEP_SET_ClientProfile] = "none" });
@@ -325,33 +309,26 @@ START_TEST(S_03_S_06_S_18_no_profile_switches_a_guard_off)
 }
 END_TEST
 
+static void add_tests(TCase *cases)
+{
+    tcase_add_loop_test(cases, a_value_is_kept_in_canonical_form_or_refused_with_what_is_accepted,
+                        0, ROWS(values));
+    tcase_add_test(cases, a_refused_value_leaves_the_former_one);
+    tcase_add_loop_test(cases, every_default_is_a_value_that_may_be_set, 0, SCEP_SET_COUNT);
+    tcase_add_loop_test(cases, every_setting_is_found_by_its_name_in_any_letter_case, 0,
+                        SCEP_SET_COUNT);
+    tcase_add_test(cases, what_is_not_set_has_the_default_of_the_registry);
+    tcase_add_test(cases, the_inner_section_wins_and_says_nothing_of_what_it_does_not_set);
+    tcase_add_test(cases, hash_names_have_the_bits_of_their_output);
+    tcase_add_loop_test(cases, Q_25_Q_41_Q_65_Q_74_a_profile_gives_what_its_clients_need, 0,
+                        PROFILES);
+    tcase_add_test(cases, every_profile_that_may_be_written_is_tested);
+    tcase_add_loop_test(cases, a_profile_gives_only_values_that_could_be_written, 0, PROFILES);
+    tcase_add_test(cases, what_is_written_wins_over_the_profile_wherever_it_stands);
+    tcase_add_loop_test(cases, S_03_S_06_S_18_no_profile_switches_a_guard_off, 0, PROFILES);
+}
+
 int main(void)
 {
-    Suite *suite = suite_create("settings");
-    TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
-
-    tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_add_loop_test(tc, a_value_is_kept_in_canonical_form_or_refused_with_what_is_accepted, 0,
-                        (int)(sizeof(values) / sizeof(*values)));
-    tcase_add_test(tc, a_refused_value_leaves_the_former_one);
-    tcase_add_loop_test(tc, every_default_is_a_value_that_may_be_set, 0, SCEP_SET_COUNT);
-    tcase_add_loop_test(tc, every_setting_is_found_by_its_name_in_any_letter_case, 0,
-                        SCEP_SET_COUNT);
-    tcase_add_test(tc, what_is_not_set_has_the_default_of_the_registry);
-    tcase_add_test(tc, the_inner_section_wins_and_says_nothing_of_what_it_does_not_set);
-    tcase_add_test(tc, hash_names_have_the_bits_of_their_output);
-    tcase_add_loop_test(tc, Q_25_Q_41_Q_65_Q_74_a_profile_gives_what_its_clients_need, 0, PROFILES);
-    tcase_add_test(tc, every_profile_that_may_be_written_is_tested);
-    tcase_add_loop_test(tc, a_profile_gives_only_values_that_could_be_written, 0, PROFILES);
-    tcase_add_test(tc, what_is_written_wins_over_the_profile_wherever_it_stands);
-    tcase_add_loop_test(tc, S_03_S_06_S_18_no_profile_switches_a_guard_off, 0, PROFILES);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_set_tap(runner, "-");
-    srunner_run_all(runner, CK_SILENT);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite("settings", add_tests);
 }

@@ -1,6 +1,5 @@
 /* What the office tells of itself, and the warnings before certificates end. */
-#include "office_room.h"
-#include "suite.h"
+#include "office_suite.h"
 
 #include "certs.h"
 #include "clock.h"
@@ -9,21 +8,6 @@
 
 #include <apr_strings.h>
 #include <string.h>
-
-#define DAY (24 * 60 * 60)
-
-static office *o;
-
-static void up(void)
-{
-    o = office_room_up(p);
-}
-
-static void down(void)
-{
-    scep_clock_set(0);
-    office_room_down(o);
-}
 
 /* ---- the state ---- */
 
