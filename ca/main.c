@@ -164,12 +164,21 @@ static int failed(running *r, const scep_err *err, apr_pool_t *p)
     return 1;
 }
 
+/* What httpd says any more (to leave, at each further restart) is known already.
+ * @return whether it is there still, a second from now */
+static bool httpd_stays(const running *r)
+{
+    struct pollfd control = { r->control, 0, 0 };
+
+    return poll(&control, 1, 1000) == 0;
+}
+
 /* @return false: CAs are still being asked */
 static bool end_clerks(const running *r)
 {
     bool ended = office_clerks_stop(r->office, LEAVING);
 
-    for (int i = 0; !ended && i < LEAVING_MORE && pause_for(r, 1); i++)
+    for (int i = 0; !ended && i < LEAVING_MORE && httpd_stays(r); i++)
         ended = office_clerks_stop(r->office, 0);
     return ended;
 }
