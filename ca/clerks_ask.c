@@ -10,7 +10,7 @@
 /* A claim lasts longer than an ask may, by what it takes to settle it: the store is patient for as
  * long, where it runs a job once more. */
 #define SETTLING 30
-/* Likewise where the request is judged before. */
+/* Likewise where the request is judged before, besides what the directory may take. */
 #define JUDGING 15
 /* Nobody else has what a CA has answered, so that a store that is away is waited for. Whether the
  * claim is ours still is looked at each time. */
@@ -257,7 +257,8 @@ void clerks_work(clerks_asked *out, const window *w, const char *id, bool waited
     asking a = { .w = w, .p = p, .out = out };
     outcome o = { .refused = NULL };
     moment begin = deadline_in(0);
-    int seconds = w->conf->timeout + SETTLING + (waited ? 0 : JUDGING);
+    int judging = JUDGING + (w->conf->directory ? w->conf->directory->timeout : 0);
+    int seconds = w->conf->timeout + SETTLING + (waited ? 0 : judging);
     bool held = false;
     const scep_err *err = submission_claim(&a.m, w->all->store, id, seconds, p);
 

@@ -25,8 +25,8 @@
 /* A control channel's buffer holds this much that httpd has not read yet. */
 #define UNREAD_MOST 65536
 /* What a CA elsewhere is asked about when this process leaves stands in the store; it is waited for
- * because not every CA can be asked again: for so long where httpd stops, and for so many seconds
- * more where it only restarts, as another scep-ca serves. */
+ * because not every CA can be asked again: for so long, and for so many seconds more where another
+ * scep-ca serves already. */
 #define LEAVING apr_time_from_sec(5)
 #define LEAVING_MORE 60
 
@@ -133,7 +133,7 @@ static const scep_err *say_ready(running *r, apr_pool_t *p)
     return NULL;
 }
 
-static const scep_err *serve(running *r, apr_pool_t *p)
+static const scep_err *serve(bool *replaced, const running *r, apr_pool_t *p)
 {
     const server_options options = {
         .listener = r->listener,
@@ -146,7 +146,7 @@ static const scep_err *serve(running *r, apr_pool_t *p)
         .timeout = apr_time_from_sec(r->configure.timeout),
     };
 
-    return server_run(r->office, &options, p);
+    return server_run(replaced, r->office, &options, p);
 }
 
 /* httpd logs what it waited for; where it does not wait, the line is written here. */
@@ -174,11 +174,11 @@ static bool httpd_stays(const running *r)
 }
 
 /* @return false: CAs are still being asked */
-static bool end_clerks(const running *r)
+static bool end_clerks(const running *r, bool replaced)
 {
     bool ended = office_clerks_stop(r->office, LEAVING);
 
-    for (int i = 0; !ended && i < LEAVING_MORE && httpd_stays(r); i++)
+    for (int i = 0; !ended && replaced && i < LEAVING_MORE && httpd_stays(r); i++)
         ended = office_clerks_stop(r->office, 0);
     return ended;
 }
@@ -187,6 +187,7 @@ static int run_main(int argc, char **argv, apr_pool_t *p)
 {
     running r = { 0 };
     const scep_err *err;
+    bool replaced = false;
 
     if (argc != 2)
         return 2;
@@ -212,13 +213,13 @@ static int run_main(int argc, char **argv, apr_pool_t *p)
         return 1;
     log_line(LOG_LEVEL_INFO, "SCEP0203: NDES-1 scep-ca %s serves; endpoints: %d", PACKAGE_VERSION,
              r.office->endpoints->nelts);
-    err = serve(&r, p);
+    err = serve(&replaced, &r, p);
     if (err)
         log_err(LOG_LEVEL_ERROR, "SCEP0202", "NDES-4 scep-ca ends out of order", err);
     else {
         ctl_stop(r.ctl);
         chores_stop(r.chores);
-        if (!end_clerks(&r)) {
+        if (!end_clerks(&r, replaced)) {
             log_line(LOG_LEVEL_WARN, "SCEP0259: NDES-3 scep-ca ends while CAs are being asked; the "
                                      "next one looks into what became of that");
             _exit(0); /* threads hold what the pools own */

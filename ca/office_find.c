@@ -125,7 +125,9 @@ static const scep_err *check_signer(search *s)
 {
     const office_authority *own = s->endpoint->authority;
     STACK_OF(X509) *issuers = scep_borrowed_stack(s->p);
-    const renewal_trust trust = { .issuers = issuers, .foreign = own->trust.foreign };
+    const renewal_trust trust = { .issuers = issuers,
+                                  .foreign = own->trust.foreign,
+                                  .elsewhere = own->trust.elsewhere };
     renewal_facts facts;
 
     if (scep_cert_read(&s->signer, s->in->signer, s->p))

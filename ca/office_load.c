@@ -100,6 +100,7 @@ static const scep_err *trust_load(office_authority *a, apr_pool_t *p)
 {
     STACK_OF(X509) *more = NULL;
 
+    a->trust.elsewhere = a->connector->remote;
     a->trust.issuers = scep_borrowed_stack(p);
     SCEP_TRY(issuer_add(a, sk_X509_value(a->connector->chain, 0), p));
     if (a->next)

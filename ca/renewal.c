@@ -96,16 +96,17 @@ static const scep_err *find_in_store(store_tx *tx, void *baton)
     return inventory_find(tx, j->cert, &j->found);
 }
 
-/* What is in the inventory is revoked there; a CRL that lists it all the same was signed by its CA,
- * and only for what is not known here one is needed. */
+/* What is in the inventory is revoked there; a CRL that lists it all the same was signed by its CA.
+ * One is needed for what is not known here, and for what a CA elsewhere issued. */
 static const scep_err *check_revocation(const store_certificate *known, X509 *old,
                                         const renewal_trust *trust, apr_pool_t *p)
 {
     foreign_status status = FOREIGN_REVOKED;
     const scep_err *err = foreign_check(&status, trust->foreign, old, p);
 
-    if (!known)
-        SCEP_TRY(err);
+    if (err &&
+        (!known || (trust->elsewhere && is_signed_by(old, sk_X509_value(trust->issuers, 0)))))
+        return err;
     if ((known && known->revoked) || (!err && status != FOREIGN_GOOD))
         return scep_fail(p, REFUSED, "the certificate that signed the request, %s, is revoked",
                          scep_cert_serial(old, p));

@@ -26,6 +26,7 @@ typedef struct server {
     int wake, signals;
     int connections_most;
     bool deaf;           /* the listener is not watched until the next tick */
+    bool replaced;       /* as of server_run() */
     apr_time_t leave_by; /* where the desk is leaving */
     apr_pool_t *pool;    /* of one round */
 } server;
@@ -90,6 +91,7 @@ static void leave(server *s, apr_interval_time_t within)
 
 static void httpd_is_gone(server *s)
 {
+    s->replaced = false;
     leave(s, s->options->timeout < HURRY ? s->options->timeout : HURRY);
 }
 
@@ -101,6 +103,7 @@ static void read_control(server *s)
         scep_wire_read(s->options->control, &verb, &body, apr_time_now() + HURRY, s->pool);
 
     if (!err && verb == SCEP_VERB_DRAIN) {
+        s->replaced = true;
         leave(s, s->options->timeout);
         return;
     }
@@ -227,7 +230,7 @@ static void close_all(desk *d)
     desk_bury(d);
 }
 
-const scep_err *server_run(office *o, const server_options *options, apr_pool_t *p)
+const scep_err *server_run(bool *replaced, office *o, const server_options *options, apr_pool_t *p)
 {
     server s = { .options = options,
                  .desk = { .options = options, .office = o, .epoll = -1 },
@@ -251,6 +254,7 @@ const scep_err *server_run(office *o, const server_options *options, apr_pool_t 
         return err;
     }
     err = serve(&s);
+    *replaced = s.replaced;
     if (hands_busy(s.desk.hands) > 0)
         return scep_fail(p, INTERNAL, "%d calls did not end in time", hands_busy(s.desk.hands));
     hands_stop(s.desk.hands);

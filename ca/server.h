@@ -22,8 +22,10 @@ typedef struct server_options {
  * Serve until DRAIN (then: accept no more, finish calls, close idle connections, at most timeout),
  * until the control channel ends or SIGTERM (the same, as httpd is gone), or until the runner ends
  * (the same, as httpd then starts another scep-ca, with a runner).
+ * @param replaced it was DRAIN, and nothing else since: another scep-ca serves
  * @return NULL when it ended in order
  */
-SCEP_MUST const scep_err *server_run(office *o, const server_options *options, apr_pool_t *p);
+SCEP_MUST const scep_err *server_run(bool *replaced, office *o, const server_options *options,
+                                     apr_pool_t *p);
 
 #endif

@@ -76,7 +76,8 @@ static void found(claim_job *j, const store_request *row, apr_pool_t *p)
     j->found = apr_pcalloc(p, sizeof(*j->found));
     j->found->row = row;
     j->found->lost = j->lost;
-    j->found->polled = j->polled;
+    j->found->polled = j->found->waited = j->polled;
+    j->found->cookie = row->cookie;
 }
 
 static const scep_err *claim_in_store(store_tx *tx, void *baton)
@@ -274,14 +275,19 @@ const scep_err *submission_withheld(bool *held, const submission *m, store *s, c
     return turn(held, s, m->row, &to, p);
 }
 
-/* A poll that failed leaves what it was; whoever was asked for the first time may have been heard.
+/* Where nothing was sent, all is as it was before the claim: what was kept for it is void.
+ * Otherwise a poll that failed leaves what it was; whoever was asked for the first time may have
+ * been heard.
  */
 const scep_err *submission_again(bool *held, const submission *m, store *s, const char *reason,
                                  int after, bool asked, apr_pool_t *p)
 {
-    const char *state = m->polled ? "waits" : asked || m->lost ? "asked" : "queued";
-    const store_request to = next_of(m, state, reason, seconds_now() + after);
+    const char *before = m->waited ? "waits" : m->lost ? "asked" : "queued";
+    const char *state = !asked ? before : m->polled ? "waits" : "asked";
+    store_request to = next_of(m, state, reason, seconds_now() + after);
 
+    if (!asked)
+        to.cookie = m->cookie;
     return turn(held, s, m->row, &to, p);
 }
 

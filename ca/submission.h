@@ -25,6 +25,9 @@ typedef struct submission {
     const store_request *row; /* as it stands in the store: "asked" */
     bool lost;                /* connector_ask.lost */
     bool polled;              /* the cookie is of an answer: asking again changes nothing there */
+    /* before the claim, and so again where nothing is sent: */
+    const char *cookie;
+    bool waited;
 } submission;
 
 /**

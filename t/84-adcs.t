@@ -264,7 +264,7 @@ my @killed = map {
 # Until httpd has an answer: while scep-ca is started again it may have none.
 sub send_until_answered {
     my ($request) = @_;
-    wait_for(sub { $s->send_request($request, %{ $s->place('via') }, timeout => 15)->{status} == 200 }, slow(20));
+    wait_for(sub { $s->send_request($request, %{ $s->place('via') }, timeout => 15)->{status} == 200 }, slow(60));
     return;
 }
 
@@ -278,7 +278,7 @@ for my $n (1 .. $kills) {
         POSIX::_exit(0);
     }
     # now and then earlier, at whatever it does then
-    $device->{seen} = $n % 5 ? wait_for(sub { -e "$dir/answered" }, slow(10)) : (sleep(rand 0.05), 1);
+    $device->{seen} = $n % 5 ? wait_for(sub { -e "$dir/answered" }, slow(60)) : (sleep(rand 0.05), 1);
     kill 'KILL', $s->ca_pids;
     unlink $hold;
     waitpid $child, 0;

@@ -88,6 +88,9 @@ static const scep_err *submit(connector_answer *out, connector *self, const conn
         out->asked = true;
         SCEP_TRY(ask->keep(ask->baton, "kept", p));
         return scep_fail(p, UNAVAILABLE, "the connection broke");
+    case REMOTE_KEEPS_DOWN:
+        SCEP_TRY(ask->keep(ask->baton, "kept", p));
+        return scep_fail(p, UNAVAILABLE, "connection refused");
     case REMOTE_IS_DOWN:
         return scep_fail(p, UNAVAILABLE, "connection refused");
     case REMOTE_IS_MISUSED:

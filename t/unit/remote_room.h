@@ -19,6 +19,7 @@ typedef enum remote_does {
     REMOTE_IS_MISUSED, /* CONFIG */
     REMOTE_HANGS,      /* until the ask's end, or until it does something else */
     REMOTE_KEEPS,      /* has a cookie kept, and breaks */
+    REMOTE_KEEPS_DOWN, /* likewise, and cannot have got it */
     REMOTE_SENDS       /* what .sends says */
 } remote_does;
 

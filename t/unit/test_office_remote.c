@@ -106,6 +106,28 @@ START_TEST(what_a_connector_has_kept_before_it_broke_is_there_again)
 }
 END_TEST
 
+START_TEST(what_a_connector_has_kept_for_an_ask_that_was_not_sent_is_void)
+{
+    remote_room_does(ca, REMOTE_KEEPS_DOWN);
+    assert_status(enrol("1"), SCEP_STATUS_PENDING);
+    ck_assert_str_eq(remote_room_row(o, "1", p)->state, "queued");
+    remote_room_does(ca, REMOTE_PENDS);
+    later(30);
+    ck_assert(remote_room_is(o, "1", "waits", p));
+    ck_assert_str_eq(ca->cookie, "");
+    remote_room_does(ca, REMOTE_KEEPS_DOWN);
+    later(30);
+    ck_assert(remote_room_asked(ca, 3));
+    ck_assert_str_eq(ca->cookie, "c2");
+    ck_assert(remote_room_is(o, "1", "waits", p));
+    remote_room_does(ca, REMOTE_ISSUES);
+    later(30);
+    ck_assert(remote_room_is(o, "1", "issued", p));
+    ck_assert_str_eq(ca->cookie, "c2");
+    ck_assert(!ca->lost);
+}
+END_TEST
+
 START_TEST(a_poll_that_failed_changes_nothing)
 {
     remote_room_does(ca, REMOTE_PENDS);
@@ -478,6 +500,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, a_CA_that_was_not_reached_is_asked_again_as_if_for_the_first_time);
     tcase_add_test(cases, a_CA_that_may_have_heard_is_told_so_when_it_is_asked_again);
     tcase_add_test(cases, what_a_connector_has_kept_before_it_broke_is_there_again);
+    tcase_add_test(cases, what_a_connector_has_kept_for_an_ask_that_was_not_sent_is_void);
     tcase_add_test(cases, a_poll_that_failed_changes_nothing);
     tcase_add_test(cases, what_is_lost_is_said_once_and_approved_or_denied);
     tcase_add_test(cases,

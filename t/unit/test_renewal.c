@@ -305,7 +305,8 @@ START_TEST(S_08_a_certificate_is_renewed_at_its_own_endpoint_or_where_that_is_na
 }
 END_TEST
 
-/* A CRL that cannot be had is no permission; for what is in the inventory none is needed. */
+/* A CRL that cannot be had is no permission; for what is in the inventory none is needed, but where
+ * the CA that issued it revokes by itself. */
 START_TEST(R_106_S_02_where_revocation_cannot_be_known_nothing_is_decided)
 {
     X509 *unknown = device(0), *known = device(0);
@@ -316,6 +317,13 @@ START_TEST(R_106_S_02_where_revocation_cannot_be_known_nothing_is_decided)
                                     trust.issuers, room_pool));
     expect("unknown", check(unknown), SCEP_UNAVAILABLE, NULL);
     expect("known", check(known), SCEP_OK, NULL);
+    trust.elsewhere = true;
+    expect("known, of a CA elsewhere", check(known), SCEP_UNAVAILABLE, NULL);
+    trust.issuers = scep_borrowed_stack(room_pool);
+    FIXTURE_MUST(sk_X509_push(trust.issuers, fixture_cert("CN=CA elsewhere", fixture_key(2), NULL,
+                                                          NULL, true, 0, room_pool)) > 0 &&
+                 sk_X509_push(trust.issuers, fixture_ca_get()->root) > 0);
+    expect("known, of the CA here before", check(known), SCEP_OK, NULL);
 }
 END_TEST
 

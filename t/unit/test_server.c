@@ -28,7 +28,7 @@ static struct {
     office office;
     apr_pool_t *pool; /* the server's own */
     pthread_t thread;
-    bool running, in_order;
+    bool running, in_order, replaced;
 } up;
 
 static apr_time_t soon(void)
@@ -90,7 +90,7 @@ static void set_up(void)
 
 static void *serve(void *data)
 {
-    up.in_order = server_run(&up.office, &up.options, up.pool) == NULL;
+    up.in_order = server_run(&up.replaced, &up.office, &up.options, up.pool) == NULL;
     return data;
 }
 
@@ -449,6 +449,7 @@ START_TEST(idle_connections_are_closed_at_once_and_the_server_ends)
     ck_assert_int_eq(answer(silent, &body), 0);
     wait_for_end();
     ck_assert_int_lt(apr_time_now() - begun, apr_time_from_sec(2));
+    ck_assert_int_eq(up.replaced, _i == DRAIN);
     close(greeted);
     close(silent);
 }
