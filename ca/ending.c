@@ -104,8 +104,12 @@ static const scep_err *look_at_authority(ending *e, const office_authority *a, a
     static const char renew_ca[] = "prepare a CA that takes over, or renew this one and replace "
                                    "ca_cert, before then";
     static const char renew_above[] = "have it renewed, and replace it in ca_cert, before then";
+    static const char replace_ra[] =
+        "scep-ca does not renew it: replace the files of ra_sign_* and ra_decrypt_*, or name "
+        "ra_sign_template and ra_decrypt_template, and restart httpd gracefully";
     const STACK_OF(X509) *chain = a->connector->chain;
     const scep_ra *ra = identities_now(a->identities)->ra[0];
+    const char *remedy = a->connector->remote && !a->conf->ra_sign_template ? replace_ra : renew_ra;
     const char *name = a->conf->name;
 
     for (int i = 0; i < sk_X509_num(chain); i++)
@@ -113,8 +117,8 @@ static const scep_err *look_at_authority(ending *e, const office_authority *a, a
                          (subject){ name, i ? "CA above" : "CA", i ? renew_above : renew_ca,
                                     sk_X509_value(chain, i), 0 },
                          p));
-    SCEP_TRY(look_at(e, (subject){ name, "RA (signing)", renew_ra, ra->sign.cert, 0 }, p));
-    return look_at(e, (subject){ name, "RA (encryption)", renew_ra, ra->decrypt.cert, 0 }, p);
+    SCEP_TRY(look_at(e, (subject){ name, "RA (signing)", remedy, ra->sign.cert, 0 }, p));
+    return look_at(e, (subject){ name, "RA (encryption)", remedy, ra->decrypt.cert, 0 }, p);
 }
 
 const scep_err *ending_warn(ending *e, const office *o, apr_pool_t *p)

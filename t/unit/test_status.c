@@ -213,6 +213,18 @@ START_TEST(each_certificate_in_use_is_named)
 }
 END_TEST
 
+START_TEST(where_scep_ca_renews_no_RA_it_says_so)
+{
+    office_authority *a = APR_ARRAY_IDX(o->authorities, 0, office_authority *);
+
+    a->connector->remote = true;
+    warn_at(ending_make(p), end_of(office_room_ca(o, 0)) - 20 * DAY);
+    a->connector->remote = false;
+    ck_assert_int_eq(lines_with("scep-ca does not renew it: replace the files"), 2);
+    ck_assert_int_eq(lines_with("scep-ca renews it by itself"), 2); /* the other authority's */
+}
+END_TEST
+
 START_TEST(one_that_has_ended_is_an_error_of_its_own)
 {
     ending *e = ending_make(p);
@@ -246,6 +258,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, a_store_that_does_not_answer_is_told_and_the_rest_is_too);
     tcase_add_test(cases, one_line_a_day_from_30_days_before_a_certificate_ends);
     tcase_add_test(cases, each_certificate_in_use_is_named);
+    tcase_add_test(cases, where_scep_ca_renews_no_RA_it_says_so);
     tcase_add_test(cases, one_that_has_ended_is_an_error_of_its_own);
     tcase_add_test(cases, each_process_warns_for_itself);
 }
