@@ -25,8 +25,9 @@ const char *scep_key_uri_of(const EVP_PKEY *key);
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* How often a token is looked for. softhsm2 leaves one out, or does not read it, while another
- * process writes to it, as each login does. */
+/* How often a token is looked for, and a login is made that fails for no reason of its own.
+ * softhsm2 leaves a token out, does not read it, or fails, while another process writes to it, as
+ * each login does. */
 #define SCEP_TOKEN_TRIES 4
 #define SCEP_TOKEN_PAUSE apr_time_from_msec(50)
 

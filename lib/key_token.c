@@ -153,6 +153,19 @@ static const scep_err *check_tries(const scep_token *t, const char *label, const
     return NULL;
 }
 
+/* A failure of the token's own has judged no PIN: PKCS#11 has other words for that. */
+static CK_RV log_in(scep_token *t)
+{
+    CK_RV rv = CKR_GENERAL_ERROR;
+
+    for (int i = 0; rv == CKR_GENERAL_ERROR && i < SCEP_TOKEN_TRIES; i++) {
+        if (i)
+            apr_sleep(SCEP_TOKEN_PAUSE);
+        rv = t->calls->C_Login(t->session, CKU_USER, (CK_UTF8CHAR *)t->pin, strlen(t->pin));
+    }
+    return rv == CKR_USER_ALREADY_LOGGED_IN ? CKR_OK : rv;
+}
+
 static const scep_err *login(scep_token *t, const scep_key_uri *uri, apr_pool_t *p)
 {
     const char *label = FIELD(&t->info, label, p);
@@ -171,9 +184,9 @@ static const scep_err *login(scep_token *t, const scep_key_uri *uri, apr_pool_t 
     err = pin_load(t, uri->pin, p);
     if (err)
         return scep_fail(p, CONFIG, "token \"%s\" (slot %lu): %s", label, t->slot, err->detail);
-    rv = t->calls->C_Login(t->session, CKU_USER, (CK_UTF8CHAR *)t->pin, strlen(t->pin));
+    rv = log_in(t);
     ERR_clear_error();
-    if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
+    if (rv == CKR_OK)
         return NULL;
     return scep_fail(p, CONFIG, "token \"%s\" (slot %lu): no login with the PIN of %s: %s", label,
                      t->slot, uri->pin, p11_kit_strerror(rv));
@@ -291,9 +304,9 @@ static CK_RV login_again(scep_token *t, CK_FLAGS flags)
 
     if (t->pin_refused || flags & (CKF_USER_PIN_LOCKED | CKF_USER_PIN_FINAL_TRY))
         return CKR_USER_NOT_LOGGED_IN;
-    rv = t->calls->C_Login(t->session, CKU_USER, (CK_UTF8CHAR *)t->pin, strlen(t->pin));
+    rv = log_in(t);
     t->pin_refused = rv == CKR_PIN_INCORRECT || rv == CKR_PIN_EXPIRED || rv == CKR_PIN_LOCKED;
-    return rv == CKR_USER_ALREADY_LOGGED_IN ? CKR_OK : rv;
+    return rv;
 }
 
 /* The old handle is not closed: it may be somebody else's by now. */

@@ -2,8 +2,9 @@
  * A PKCS#11 module for tests: the one that HSM_REAL names, with the faults that a file cannot have.
  * HSM_TOKEN says what each token's information adds: "final", its PIN has one more try; "locked".
  * While the file HSM_AWAY exists, every token is away. Logins are counted in the file HSM_LOGINS,
- * questions for a token's information in HSM_LOOKS. Where the file HSM_ENDED is found, it is taken
- * away, and the sessions that were open by then have ended.
+ * questions for a token's information in HSM_LOOKS. Where the file HSM_FAILS is found, it is taken
+ * away, and one login fails for no reason of its own. Where the file HSM_ENDED is found, it is
+ * taken away, and the sessions that were open by then have ended.
  */
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
@@ -69,7 +70,11 @@ static CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 
 static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG len)
 {
+    const char *file = getenv("HSM_FAILS");
+
     count("HSM_LOGINS");
+    if (file && unlink(file) == 0)
+        return CKR_GENERAL_ERROR;
     return real->C_Login(session, user, pin, len);
 }
 

@@ -175,6 +175,18 @@ START_TEST(a_wrong_pin_is_tried_once_and_the_last_try_is_left_alone)
 }
 END_TEST
 
+/* As softhsm2's does while another process writes to the token. */
+START_TEST(a_login_that_fails_for_no_reason_of_its_own_is_made_again)
+{
+    EVP_PKEY *key;
+
+    token_write_text("fails", "once", 0600);
+    FIXTURE_MUST(setenv("HSM_FAILS", apr_pstrcat(p, token_folder, "/fails", NULL), 1) == 0);
+    assert_ok(scep_key_load(&key, uri("token=CA;object=rsa", token_faulty, "pin"), p));
+    ck_assert_int_ne(access(getenv("HSM_FAILS"), F_OK), 0);
+}
+END_TEST
+
 /* ---- keys that work ---- */
 
 static const char *const keys[] = { "token=CA;object=rsa", "token=CA;object=p256",
@@ -472,6 +484,7 @@ static void add_tests(TCase *cases)
     tcase_add_loop_test(cases, what_is_missing_or_wrong_is_said_with_slot_and_label_and_without_pin,
                         0, ROWS(missing));
     tcase_add_test(cases, a_wrong_pin_is_tried_once_and_the_last_try_is_left_alone);
+    tcase_add_test(cases, a_login_that_fails_for_no_reason_of_its_own_is_made_again);
     tcase_add_loop_test(
         cases, a_ca_key_in_a_token_issues_from_eight_threads_while_keys_are_loaded_and_signs_crls,
         0, ROWS(keys));
