@@ -116,7 +116,8 @@ my $reply;
 my $old = one_ca($many, '200 endpoints') or BAIL_OUT('no scep-ca');
 kill 'KILL', $old;
 ok(wait_for(sub { grep { $_ != $old } $many->ca_pids }, slow(10)), 'scep-ca is started again');
-# which then reads nothing that scep-ca says
+# when it sleeps again it has told scep-ca all; then it reads nothing that scep-ca says
+ok(wait_for(sub { slurp('/proc/' . $many->pid . '/stat') =~ /\) S / }, slow(10)), 'httpd has told it what it serves');
 kill 'STOP', $many->pid;
 ok(wait_for(sub { ($reply = $many->open_reply($request, $many->send_request($request)))->{serial} }, slow(8)),
     'it serves before httpd has read that it is ready');
