@@ -218,6 +218,17 @@ static bool set_protection(OSSL_CMP_CTX *ctx, const cmp_ca *ca)
            OSSL_CMP_CTX_set1_pkey(ctx, ca->key) && OSSL_CMP_CTX_set1_untrusted(ctx, ca->own);
 }
 
+/* Else OpenSSL takes what a CertTemplate may hold besides the CSR from the RA's own certificate:
+ * its subjectAltName, which no policy has seen, even next to the CSR's own, and its issuer. */
+static bool set_template(OSSL_CMP_CTX *ctx, const cmp_ca *ca)
+{
+    const X509_NAME *issuer = X509_get_subject_name(sk_X509_value(ca->chain, 0));
+
+    return OSSL_CMP_CTX_set_option(ctx, OSSL_CMP_OPT_POPO_METHOD, OSSL_CRMF_POPO_RAVERIFIED) &&
+           OSSL_CMP_CTX_set_option(ctx, OSSL_CMP_OPT_SUBJECTALTNAME_NODEFAULT, 1) &&
+           OSSL_CMP_CTX_set1_issuer(ctx, issuer);
+}
+
 static bool set_request(OSSL_CMP_CTX *ctx, const cmp_ca *ca, const scep_csr *csr)
 {
     const unsigned char *at = csr->der.data;
@@ -228,8 +239,7 @@ static bool set_request(OSSL_CMP_CTX *ctx, const cmp_ca *ca, const scep_csr *csr
     return set &&
            OSSL_CMP_CTX_set_option(ctx, OSSL_CMP_OPT_IMPLICIT_CONFIRM,
                                    ca->conf->implicit_confirm) &&
-           (ca->command == OSSL_CMP_P10CR ||
-            OSSL_CMP_CTX_set_option(ctx, OSSL_CMP_OPT_POPO_METHOD, OSSL_CRMF_POPO_RAVERIFIED));
+           (ca->command == OSSL_CMP_P10CR || set_template(ctx, ca));
 }
 
 static bool set_trust(OSSL_CMP_CTX *ctx, cmp_talk *t)

@@ -45,11 +45,24 @@ static void spew_pem(const char *name, X509 *cert, EVP_PKEY *key)
 
 /* ---- the CA ---- */
 
+static void see(OSSL_CRMF_CERTTEMPLATE *wanted)
+{
+    const X509_NAME *issuer = OSSL_CRMF_CERTTEMPLATE_get0_issuer(wanted);
+    X509_EXTENSIONS *exts = OSSL_CRMF_CERTTEMPLATE_get0_extensions(wanted);
+    int at = -1;
+
+    room.ca.issuer = issuer ? scep_name_line(issuer, p) : NULL;
+    for (room.ca.names = 0; (at = X509v3_get_ext_by_NID(exts, NID_subject_alt_name, at)) >= 0;)
+        room.ca.names++;
+}
+
 static OSSL_CMP_PKISI *process(OSSL_CMP_SRV_CTX *engine, const OSSL_CMP_MSG *asked, int id,
                                const OSSL_CRMF_MSG *crm, const X509_REQ *p10, X509 **cert,
                                STACK_OF(X509) * *chain, STACK_OF(X509) * *pubs)
 {
     room.ca.proof = p10 ? "p10cr" : "crmf";
+    if (crm)
+        see(OSSL_CRMF_MSG_get0_tmpl(crm));
     if (room.ca.waits > 0) {
         OSSL_CMP_MSG_free(room.ca.asked);
         room.ca.asked = OSSL_CMP_MSG_dup(asked);
@@ -241,6 +254,21 @@ void cmp_room_sign(X509 *signer, EVP_PKEY *key)
     room.authority.cmp.reference = room.authority.cmp.secret = NULL;
     room.authority.cmp.client_cert = cmp_room_file("ra.pem");
     room.authority.cmp.client_key = cmp_room_file("ra.key");
+}
+
+void cmp_room_sign_as_host(void)
+{
+    X509 *cert = fixture_cert("RA", fixture_key(2), NULL, NULL, false, KU_DIGITAL_SIGNATURE, p);
+    X509_EXTENSION *san = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "DNS:ra.test");
+    X509_STORE *store;
+
+    FIXTURE_MUST(san && X509_add_ext(cert, san, -1));
+    X509_EXTENSION_free(san);
+    fixture_resign(cert, fixture_key(2));
+    spew_pem("ra.pem", cert, NULL);
+    cmp_room_sign(room.responder, fixture_key(3));
+    store = OSSL_CMP_CTX_get0_trustedStore(OSSL_CMP_SRV_CTX_get0_cmp_ctx(room.ca.engine));
+    FIXTURE_MUST(X509_STORE_add_cert(store, cert) == 1);
 }
 
 X509 *cmp_room_sign_below(void)

@@ -23,8 +23,10 @@ typedef struct cmp_room_ca {
     OSSL_CMP_MSG *asked;
     int issued, confirmed, refused, revoked, polled;
     char peer[80];
-    const char *proof; /* "p10cr", "crmf" */
-    scep_bytes last;   /* request, as received */
+    const char *proof;  /* "p10cr", "crmf" */
+    int names;          /* subjectAltNames in a CertTemplate */
+    const char *issuer; /* in a CertTemplate; NULL: none */
+    scep_bytes last;    /* request, as received */
 } cmp_room_ca;
 
 typedef struct cmp_room {
@@ -45,6 +47,9 @@ void cmp_room_end(void);
 
 /** Signatures in place of the secret, and who signs for the CA. */
 void cmp_room_sign(X509 *signer, EVP_PKEY *key);
+
+/** Then a certificate of the RA that is a host's, with a name of its own, and of no CA. */
+void cmp_room_sign_as_host(void);
 
 /** Then a signer below an intermediate, which goes along. @return the intermediate */
 X509 *cmp_room_sign_below(void);

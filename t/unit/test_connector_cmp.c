@@ -69,6 +69,26 @@ START_TEST(what_the_device_asks_for_arrives)
 }
 END_TEST
 
+START_TEST(nothing_of_the_ras_own_certificate_is_asked_for)
+{
+    static const struct {
+        const char *command, *san;
+    } rows[] = { { "ir", NULL }, { "cr", NULL }, { "ir", "DNS:device.test" } };
+    const fixture_request request = { .san = rows[_i].san };
+    connector_answer out;
+
+    row = apr_psprintf(p, "%s %s", rows[_i].command, rows[_i].san ? rows[_i].san : "-");
+    cmp_room_sign_as_host();
+    room.authority.cmp.command = rows[_i].command;
+    room.ca.status = OSSL_CMP_PKISTATUS_rejection; /* so that the request is the last message */
+    assert_ok(scep_csr_read(&room.csr, fixture_csr(&request, p), p));
+    assert_ok(cmp_room_submit(&out, "", false));
+    ck_assert_str_eq(room.ca.proof, "crmf");
+    ck_assert_int_eq(room.ca.names, rows[_i].san ? 1 : 0);
+    ck_assert_str_eq(room.ca.issuer, "CN=Root");
+}
+END_TEST
+
 START_TEST(the_ca_may_do_without_a_confirmation)
 {
     connector_answer out;
@@ -354,6 +374,7 @@ static void add_tests(TCase *c)
     tcase_add_checked_fixture(c, begin_room, cmp_room_end);
     tcase_add_loop_test(c, each_command_brings_a_certificate_by_either_protection, 0, 6);
     tcase_add_loop_test(c, what_the_device_asks_for_arrives, 0, 2);
+    tcase_add_loop_test(c, nothing_of_the_ras_own_certificate_is_asked_for, 0, 3);
     tcase_add_test(c, the_ca_may_do_without_a_confirmation);
     tcase_add_loop_test(c, the_template_goes_as_profile_where_it_is_wanted, 0, 2);
     tcase_add_test(c, the_transaction_is_kept_before_it_begins);
