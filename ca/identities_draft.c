@@ -294,19 +294,37 @@ static const scep_err *part_id(const char **out, const draft *d, const part *x)
     return NULL;
 }
 
-/* It did not answer: what was not sent is as it was before. */
-static const scep_err *unanswered(draft *d, part *x, const connector_answer *answer, char before,
-                                  const scep_err *err)
+/* It did not answer: what was not sent is as it was before. A part that the CA may know keeps its
+ * cookie, whatever there is to mend: what the CA holds or issued is fetched by nothing else. */
+static const scep_err *unanswered(draft *d, part *x, const connector_answer *answer,
+                                  const part *before, const scep_err *err)
 {
     const char *why = apr_psprintf(d->p, "template %s: %s", x->template.ca_template, err->detail);
+    part next = *x;
 
-    if (err->code == SCEP_CONFIG)
+    if (err->code == SCEP_CONFIG && before->state == PART_NEW && !answer->asked)
         return refuse(d, x, why);
-    if (before == PART_NEW && answer->asked != (x->state == PART_ASKED)) {
-        x->state = answer->asked ? PART_ASKED : PART_NEW;
+    if (!answer->asked)
+        next = *before;
+    else if (x->state == PART_NEW)
+        next.state = PART_ASKED;
+    if (next.state != x->state || !scep_bytes_equal(next.text, x->text)) {
+        *x = next;
         SCEP_TRY(save(d));
     }
     return scep_fail(d->p, UNAVAILABLE, "%s", why);
+}
+
+/* There is no administrator to decide, as there is for a device's: an RA that is missing stops them
+ * all, and a second certificate for its key does no harm. But it is said. */
+static const scep_err *lost(draft *d, part *x, const connector_answer *answer)
+{
+    return refuse(d, x,
+                  apr_psprintf(d->p,
+                               "template %s: the CA's answer was lost, it may have issued a "
+                               "certificate that nobody fetched, and is asked for another one: %s",
+                               x->template.ca_template,
+                               answer->reason ? answer->reason : "it gave no reason"));
 }
 
 static const scep_err *issued(draft *d, part *x, const connector_answer *answer)
@@ -345,10 +363,10 @@ static const scep_err *waits(draft *d, part *x, const connector_answer *answer)
 static const scep_err *part_enrol(draft *d, part *x, const X509_NAME *subject)
 {
     int seconds = d->authority->timeout < PART_SECONDS ? d->authority->timeout : PART_SECONDS;
-    const char before = x->state;
+    const part before = *x;
     keeping k = { d, x };
     connector_ask ask = { .template = &x->template,
-                          .lost = before == PART_ASKED,
+                          .lost = before.state == PART_ASKED,
                           .until = deadline_in(apr_time_from_sec(seconds)),
                           .keep = keep,
                           .baton = &k };
@@ -362,11 +380,13 @@ static const scep_err *part_enrol(draft *d, part *x, const X509_NAME *subject)
     ask.cookie = x->text.len ? apr_pstrmemdup(d->p, (const char *)x->text.data, x->text.len) : "";
     err = d->connector->submit(&answer, d->connector, &ask, d->p);
     if (err)
-        return unanswered(d, x, &answer, before, err);
+        return unanswered(d, x, &answer, &before, err);
     if (answer.outcome == CONNECTOR_ISSUED)
         return issued(d, x, &answer);
     if (answer.outcome == CONNECTOR_PENDING)
         return waits(d, x, &answer);
+    if (answer.outcome == CONNECTOR_LOST)
+        return lost(d, x, &answer);
     return refuse(d, x,
                   apr_psprintf(d->p, "template %s: %s", x->template.ca_template,
                                answer.reason ? answer.reason : "denied"));

@@ -12,8 +12,9 @@
 #define REMOTES_MOST 16
 
 /* What the CA elsewhere was asked, and what it does with the next questions: a letter for each.
- * i: issues, p: holds, d: denies, c: what is set up is wrong, l: its answer is lost, f: is not
- * reached, s: issues from a request of its own; behind the last one as the last one. */
+ * i: issues, p: holds, d: denies, c: what is set up is wrong, C: and it may have been heard, l: its
+ * answer is lost, g: it is lost for good, f: is not reached, s: issues from a request of its own;
+ * behind the last one as the last one. */
 static struct {
     const char *plan;
     int n;
@@ -52,11 +53,12 @@ static const scep_err *remote_submit(connector_answer *out, connector *self,
     if (does == 'f')
         return scep_fail(p, UNAVAILABLE, "the CA is away");
     SCEP_TRY(ask->keep(ask->baton, "before", p));
-    *out = (connector_answer){ .outcome = CONNECTOR_ISSUED, .asked = does == 'l' };
+    *out = (connector_answer){ .outcome = CONNECTOR_ISSUED, .asked = does == 'l' || does == 'C' };
     switch (does) {
     case 'l':
         return scep_fail(p, UNAVAILABLE, "no answer in time");
     case 'c':
+    case 'C':
         return scep_fail(p, CONFIG, "it needs Read and Enroll");
     case 'p':
         out->outcome = CONNECTOR_PENDING;
@@ -66,6 +68,10 @@ static const scep_err *remote_submit(connector_answer *out, connector *self,
     case 'd':
         out->outcome = CONNECTOR_DENIED;
         out->reason = "not this one";
+        return NULL;
+    case 'g':
+        out->outcome = CONNECTOR_LOST;
+        out->reason = "nothing to look for";
         return NULL;
     case 's':
         return scep_cert_der(&out->der, life_ca.cert, p);
@@ -177,6 +183,43 @@ START_TEST(an_ra_whose_answer_was_lost_is_looked_for)
 }
 END_TEST
 
+static const struct {
+    const char *plan; /* the first is heard of, then something has to be mended, then it issues */
+    const char *cookie;
+    bool lost;
+} mended[] = {
+    { "pci", "held", false }, /* the CA holds it */
+    { "lci", "before", true },
+    { "Ci", "before", true },
+    { "pCi", "before", true }, /* kept anew, and then it was heard of */
+};
+
+START_TEST(an_ra_that_the_ca_may_know_is_not_forgotten_for_what_is_to_be_mended)
+{
+    int asked = (int)strlen(mended[_i].plan) - 1;
+    identities_keeper *k = remote_keeper(mended[_i].plan);
+
+    for (int i = 0; i < asked; i++)
+        room_expect(life_keep(k), SCEP_CONFIG);
+    ck_assert_int_eq(remote.n, asked);
+    life_clock_at(life_now + 301);
+    OK(life_keep(k));                      /* from the store */
+    ck_assert_int_eq(remote.n, asked + 2); /* and the other one of the two */
+    ck_assert_str_eq(remote.cookie[asked], mended[_i].cookie);
+    ck_assert(remote.lost[asked] == mended[_i].lost);
+    ck_assert_mem_eq(remote.key[0], remote.key[asked], 32);
+}
+END_TEST
+
+START_TEST(what_is_to_be_mended_is_said_of_an_ra_that_waits)
+{
+    identities_keeper *k = remote_keeper("pc");
+
+    expect_says(life_keep(k), "request 5");
+    expect_says(life_keep(k), "EnrollmentAgentOffline: it needs Read and Enroll");
+}
+END_TEST
+
 START_TEST(an_ra_that_was_not_asked_for_is_no_lost_one)
 {
     identities_keeper *k = remote_keeper("f");
@@ -195,6 +238,9 @@ static const struct {
     { "id", "CEPEncryption: not this one; the CA is asked again in" },
     { "ic", "CEPEncryption: it needs Read and Enroll; the CA is asked again in" },
     { "is", "something else than a certificate for the key; the CA is asked again in" },
+    { "ig",
+      "CEPEncryption: the CA's answer was lost, it may have issued a certificate that nobody "
+      "fetched, and is asked for another one: nothing to look for; the CA is asked again in" },
 };
 
 START_TEST(a_ca_that_refuses_an_ra_is_not_asked_at_each_start)
@@ -211,6 +257,8 @@ START_TEST(a_ca_that_refuses_an_ra_is_not_asked_at_each_start)
     OK(life_keep(k));
     ck_assert_int_eq(remote.n, 1); /* the other one of the two was issued, once */
     ck_assert_str_eq(remote.template[0], "CEPEncryption");
+    ck_assert_str_eq(remote.cookie[0], "");
+    ck_assert(!remote.lost[0]);
 }
 END_TEST
 
@@ -286,6 +334,9 @@ Suite *draft_suite(void)
     tcase_add_test(cases, its_subject_is_as_ca_conf_says);
     tcase_add_test(cases, an_ra_that_waits_at_the_ca_is_asked_for_once);
     tcase_add_test(cases, an_ra_whose_answer_was_lost_is_looked_for);
+    tcase_add_loop_test(cases, an_ra_that_the_ca_may_know_is_not_forgotten_for_what_is_to_be_mended,
+                        0, (int)(sizeof(mended) / sizeof(*mended)));
+    tcase_add_test(cases, what_is_to_be_mended_is_said_of_an_ra_that_waits);
     tcase_add_test(cases, an_ra_that_was_not_asked_for_is_no_lost_one);
     tcase_add_loop_test(cases, a_ca_that_refuses_an_ra_is_not_asked_at_each_start, 0,
                         (int)(sizeof(refusals) / sizeof(*refusals)));
