@@ -143,8 +143,13 @@ static const scep_err *print_ras(const office_authority *a, apr_pool_t *p)
     SCEP_TRY(print_cert("RA opening", now->ra[0]->decrypt.cert, p));
     if (now->n > 1)
         printf("  %-11s %d, which still open requests\n", "former RAs", now->n - 1);
-    printf("  %-11s for %d days, %d days before the end\n", "RA renewal", a->conf->ra_days,
-           a->conf->ra_renew_days);
+    if (!office_makes_ra(a))
+        printf("  %-11s none: replace its files before the end\n", "RA renewal");
+    else if (a->connector->remote)
+        printf("  %-11s %d days before the end\n", "RA renewal", a->conf->ra_renew_days);
+    else
+        printf("  %-11s for %d days, %d days before the end\n", "RA renewal", a->conf->ra_days,
+               a->conf->ra_renew_days);
     return NULL;
 }
 
@@ -184,6 +189,24 @@ static const scep_err *print_authority(const office_authority *a, apr_pool_t *p)
     for (int i = 0; i < templates->nelts; i++)
         printf(" %s", APR_ARRAY_IDX(templates, i, const conf_template *)->name);
     printf("\n");
+    return NULL;
+}
+
+/* With an RA that ended scep-ca starts only where it makes another one. */
+static const scep_err *ras_last(const office *o, apr_pool_t *p)
+{
+    for (int i = 0; i < o->authorities->nelts; i++) {
+        const office_authority *a = APR_ARRAY_IDX(o->authorities, i, office_authority *);
+        const identities *now = identities_now(a->identities);
+        const scep_err *err =
+            now && !office_makes_ra(a) ? scep_ra_check_dates(now->ra[0], p) : NULL;
+
+        if (err)
+            return scep_fail(p, CONFIG,
+                             "[authority %s]: %s; scep-ca makes no RA here: replace the files of "
+                             "ra_sign_* and ra_decrypt_*",
+                             a->conf->name, err->detail);
+    }
     return NULL;
 }
 
@@ -239,6 +262,7 @@ static const scep_err *check(const check_options *options, apr_pool_t *p)
     int unreached = 0;
 
     SCEP_TRY(load(&o, options, p));
+    SCEP_TRY(ras_last(o, p));
     SCEP_TRY(endpoints_fit(o, p));
     SCEP_TRY(folders_check(o, p));
     printf("%s: ok\n", options->conf);

@@ -12,6 +12,7 @@
 #include "spki.h"
 
 #include <apr_strings.h>
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
@@ -209,6 +210,13 @@ static const scep_err *ended(connector_answer *out, const connector_ask *ask,
 
 /* ---- submit ---- */
 
+/* Not the CA is at fault then, and no time mends it. */
+static bool is_set_up_wrong(const scep_wire_ran *ran)
+{
+    return ran->outcome == SCEP_RAN_NOT &&
+           (ran->number == EACCES || ran->number == ENOENT || ran->number == ENOEXEC);
+}
+
 static const scep_err *run(connector_answer *out, const exec *e, const connector_ask *ask,
                            const char *cookie, apr_pool_t *p)
 {
@@ -232,6 +240,9 @@ static const scep_err *run(connector_answer *out, const exec *e, const connector
         return err;
     if (ran.outcome == SCEP_RAN_EXITED)
         return ended(out, ask, &ran, p);
+    if (is_set_up_wrong(&ran))
+        return scep_fail(p, CONFIG, "program %s: SCEPExecUser must be able to run it, but it %s",
+                         e->conf->exec.program, runner_describe(&ran, p));
     return scep_fail(p, UNAVAILABLE, "the program %s", runner_describe(&ran, p));
 }
 

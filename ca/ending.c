@@ -109,7 +109,7 @@ static const scep_err *look_at_authority(ending *e, const office_authority *a, a
         "ra_sign_template and ra_decrypt_template, and restart httpd gracefully";
     const STACK_OF(X509) *chain = a->connector->chain;
     const scep_ra *ra = identities_now(a->identities)->ra[0];
-    const char *remedy = a->connector->remote && !a->conf->ra_sign_template ? replace_ra : renew_ra;
+    const char *remedy = office_makes_ra(a) ? renew_ra : replace_ra;
     const char *name = a->conf->name;
 
     for (int i = 0; i < sk_X509_num(chain); i++)

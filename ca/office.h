@@ -85,6 +85,10 @@ SCEP_MUST const scep_err *office_open(office *o, bool serves, apr_pool_t *p);
  *  @return NULL; CONFIG: something is not as it should be; UNAVAILABLE: no server answers */
 SCEP_MUST const scep_err *office_directory_refresh(const office_authority *a, apr_pool_t *p);
 
+/** Whether scep-ca makes and renews the RA of an authority: its own CA does, and one elsewhere that
+ *  ca.conf names templates for. Otherwise an administrator replaces its files. */
+bool office_makes_ra(const office_authority *a);
+
 /** Start whoever asks CAs elsewhere, among them about what a former process left. */
 SCEP_MUST const scep_err *office_clerks_start(office *o, apr_pool_t *p);
 

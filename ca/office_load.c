@@ -306,6 +306,11 @@ static const scep_err *ra_open(const office *o, office_authority *a, bool serves
     return ra_judge(o, a, err, p);
 }
 
+bool office_makes_ra(const office_authority *a)
+{
+    return !a->connector->remote || a->conf->ra_sign_template;
+}
+
 const scep_err *office_open(office *o, bool serves, apr_pool_t *p)
 {
     o->since = scep_now();

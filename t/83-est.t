@@ -228,11 +228,19 @@ is(state_of('odd')->{state}, 'withheld', '… it is withheld');
 
 # ---- scep-ca check
 
-my $checked = run([SCEPServer::built('scep-ca'), 'check', (is_root() ? ('--user', SCEPServer::ca_user()) : ()), $s->ca_conf],
-    env => $s->sanitizer_env, timeout => slow(60));
+sub checked {
+    return run([SCEPServer::built('scep-ca'), 'check', (is_root() ? ('--user', SCEPServer::ca_user()) : ()), $s->ca_conf],
+        env => $s->sanitizer_env, timeout => slow(60));
+}
+my $checked = checked();
 my %reached = $checked->{output} =~ /^authority (\w+), connector est\n.*?^  reached +(\w+)/msg;
 is_deeply([map { $reached{$_} // 'nothing' } qw(cert basic wrong stranger)], [qw(yes yes no no)], 'scep-ca check says whom it reaches')
     or diag($checked->{output});
+like($checked->{output}, qr/^authority cert, .*?^  RA renewal +none: replace its files/ms, 'it says that an RA from files is not renewed');
+SCEPAuthority::make_ra($ca, 'template', -10, -1);
+$checked = checked();
+is($checked->{status}, 1, 'an RA from files that ended is no ca.conf to start with');
+like($checked->{output}, qr/^\[authority cert\]: RA signing certificate is expired; .*replace the files/m, '... it says what to do');
 
 is_deeply([sort $s->files_with($password)], ["$dir/est/password"], 'the password stands in its file')
     or diag(explain([$s->files_with($password)]));

@@ -67,7 +67,10 @@ static int requests(scepctl *c, const words *w)
             list_request(&l, &APR_ARRAY_IDX(page.requests, i, scep_wire_request), c->p);
         in.after = page.after;
     } while (*in.after);
-    return list_end(&l, w->all || w->state ? "There is no such request." : "No request waits.");
+    return list_end(&l,
+                    w->all || w->state
+                        ? "There is no such request."
+                        : "No request waits for you; --all names those that wait for a CA, too.");
 }
 
 static int certificates(scepctl *c, const words *w)

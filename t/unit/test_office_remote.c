@@ -396,6 +396,23 @@ START_TEST(a_CA_elsewhere_is_told_before_a_certificate_is_revoked_and_may_refuse
 }
 END_TEST
 
+START_TEST(whoever_revokes_is_told_where_the_CA_elsewhere_was_not)
+{
+    scep_wire_verdict v = enrol("1");
+    scep_wire_revoke in = { .authority = "", .reason = 1, .by = "root" };
+    scep_wire_done done;
+    X509 *cert;
+
+    assert_issued(v, 0);
+    assert_ok(scep_cert_read(&cert, v.certificate, p));
+    in.serial = scep_cert_serial(cert, p);
+    ca->base.revoke = NULL;
+    assert_ok(office_revoke(&done, o, &in, NULL, NULL, p));
+    ck_assert_msg(strstr(done.text, "the CA was not told: revoke it there as well") != NULL, "%s",
+                  done.text);
+}
+END_TEST
+
 /* ---- other processes ---- */
 
 START_TEST(who_leaves_does_not_wait_for_a_CA_that_hangs)
@@ -513,6 +530,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, what_an_administrator_approves_goes_to_the_CA_then);
     tcase_add_test(cases, what_waits_at_the_CA_can_be_denied_and_its_certificate_never_leaves);
     tcase_add_test(cases, a_CA_elsewhere_is_told_before_a_certificate_is_revoked_and_may_refuse);
+    tcase_add_test(cases, whoever_revokes_is_told_where_the_CA_elsewhere_was_not);
     tcase_add_test(cases, who_leaves_does_not_wait_for_a_CA_that_hangs);
     tcase_add_test(cases,
                    what_a_killed_process_was_asking_about_is_asked_again_when_its_claim_ends);
