@@ -222,7 +222,20 @@ static bool is_acceptable(scep_bytes der)
            scep_ber_is_bounded(der);
 }
 
-/* Of those that nobody looks into OpenSSL says whether they are attributes at all. */
+/* Words to Microsoft's CA ("SAN:...", "CertificateTemplate:..."): one that is handed the whole CSR
+ * may follow what nobody here has judged. Of the others OpenSSL says whether they are attributes at
+ * all. */
+static const scep_err *check_other(scep_cursor oid, scep_bytes whole, apr_pool_t *p)
+{
+    if (scep_asn1_is((scep_bytes){ oid.at, oid.left }, scep_oid(SCEP_OID_MICROSOFT_NAME_VALUE)))
+        return scep_fail(
+            p, UNREADABLE,
+            "CSR: attribute 1.3.6.1.4.1.311.13.2.1 asks the CA for what is not judged");
+    if (!scep_asn1_read(ASN1_ITEM_rptr(X509_ATTRIBUTE), whole, p))
+        return scep_fail(p, UNREADABLE, "CSR: an attribute cannot be read");
+    return NULL;
+}
+
 static const scep_err *note_attribute(request *read, scep_bytes whole, apr_pool_t *p)
 {
     scep_cursor c = { whole.data, whole.len }, oid, values;
@@ -234,9 +247,7 @@ static const scep_err *note_attribute(request *read, scep_bytes whole, apr_pool_
         return scep_fail(p, UNREADABLE, "CSR: an attribute cannot be read");
     k = kind_of(oid);
     if (k == KINDS)
-        return scep_asn1_read(ASN1_ITEM_rptr(X509_ATTRIBUTE), whole, p)
-                   ? NULL
-                   : scep_fail(p, UNREADABLE, "CSR: an attribute cannot be read");
+        return check_other(oid, whole, p);
     value.data = values.at;
     if (read->values[k].data || !scep_ber_skip(&values) || values.left)
         return scep_fail(p, UNREADABLE, "CSR: attribute %s is doubled or has not one value",

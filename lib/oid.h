@@ -20,7 +20,8 @@
     X(VERISIGN_EXTENSION_REQUEST, "2.16.840.1.113733.1.9.8") \
     X(FAIL_INFO_TEXT, "1.3.6.1.5.5.7.24.1")                  \
     X(MICROSOFT_SID, "1.3.6.1.4.1.311.25.2")                 \
-    X(REQUEST_AGENT, "1.3.6.1.4.1.311.20.2.1")
+    X(REQUEST_AGENT, "1.3.6.1.4.1.311.20.2.1")               \
+    X(MICROSOFT_NAME_VALUE, "1.3.6.1.4.1.311.13.2.1")
 
 typedef enum scep_oid_name {
 #define X(name, dotted) SCEP_OID_##name,

@@ -8,6 +8,7 @@
 
 #define MICROSOFT "1.3.6.1.4.1.311.2.1.14"
 #define VERISIGN "2.16.840.1.113733.1.9.8"
+#define NAME_VALUE "1.3.6.1.4.1.311.13.2.1"
 
 typedef struct variant {
     const char *name;
@@ -222,6 +223,13 @@ static const variant refused[] = {
              .extension_attribute = MICROSOFT,
              .other_attribute = VERISIGN,
              .other_extensions = { (const unsigned char *)"\x30", 2 } } },
+    /* SEQUENCE { BMPString "SAN", BMPString "dns=b" }, which Microsoft's CA may follow */
+    { .name = "S-12 a name in an attribute for Microsoft's CA",
+      .r = { .san = "DNS:a.example",
+             .other_attribute = NAME_VALUE,
+             .other_extensions = { (const unsigned char *)"\x30\x14\x1E\x06\0S\0A\0N"
+                                                          "\x1E\x0A\0d\0n\0s\0=\0b",
+                                   22 } } },
     { .name = "S-12 the same extension twice",
       .r = { .extensions = "subjectAltName=DNS:a.example;subjectAltName=DNS:b.example" } },
     { .name = "S-44 65 extensions", .r = { .extensions = extensions_65 } },
