@@ -136,17 +136,23 @@ static bool sweep(chores *c)
     return more;
 }
 
-static void keep(chores *c, const office_authority *a, complaints *said)
+static void keep_crl(chores *c, const office_authority *a, complaints *said)
+{
+    const scep_err *err = crl_keep(c->office->store, a->conf, a->connector, c->pool);
+
+    if (is_news(&said->crl, err))
+        log_err(LOG_LEVEL_ERROR, "SCEP0292", "the CRL cannot be kept up to date", err);
+    apr_pool_clear(c->pool);
+}
+
+/* After all CRLs: a CA elsewhere may let it wait. */
+static void keep_ra(chores *c, const office_authority *a, complaints *said)
 {
     office *o = c->office;
     const scep_err *err = identities_keep(a->identities, o->store, o->key, c->pool);
 
     if (is_news(&said->identities, err))
         log_err(LOG_LEVEL_ERROR, "SCEP0291", "NDES-10 the RA cannot be kept up to date", err);
-    apr_pool_clear(c->pool);
-    err = crl_keep(o->store, a->conf, a->connector, c->pool);
-    if (is_news(&said->crl, err))
-        log_err(LOG_LEVEL_ERROR, "SCEP0292", "the CRL cannot be kept up to date", err);
     apr_pool_clear(c->pool);
 }
 
@@ -178,17 +184,35 @@ static void warn(chores *c)
     apr_pool_clear(c->pool);
 }
 
+static bool is_stopping(chores *c)
+{
+    bool stopping;
+
+    apr_thread_mutex_lock(c->mutex);
+    stopping = c->stopping;
+    apr_thread_mutex_unlock(c->mutex);
+    return stopping;
+}
+
+/* Who stops it waits for one authority at most. */
+static void for_each(chores *c,
+                     void (*chore)(chores *c, const office_authority *a, complaints *said))
+{
+    const apr_array_header_t *list = c->office->authorities;
+
+    for (int i = 0; i < list->nelts && !is_stopping(c); i++)
+        chore(c, APR_ARRAY_IDX(list, i, office_authority *), &c->complaints[i]);
+}
+
 /* @return the next round is due at once */
 static bool do_chores(chores *c)
 {
-    const apr_array_header_t *list = c->office->authorities;
     bool more = sweep(c);
 
-    for (int i = 0; i < list->nelts; i++)
-        keep(c, APR_ARRAY_IDX(list, i, office_authority *), &c->complaints[i]);
+    for_each(c, keep_crl);
+    for_each(c, keep_ra);
     warn(c);
-    for (int i = 0; i < list->nelts; i++)
-        fetch(c, APR_ARRAY_IDX(list, i, office_authority *), &c->complaints[i]);
+    for_each(c, fetch);
     return more;
 }
 

@@ -291,6 +291,37 @@ START_TEST(a_chore_that_fails_does_not_stop_the_others)
 }
 END_TEST
 
+/* A CA elsewhere that hangs while its RA is due does not hold up the CRLs of those behind it. */
+START_TEST(all_crls_are_signed_before_an_ra_is_renewed)
+{
+    static const char *const says[] = {
+        "SCEP0303: [authority default]: CRL number 1 signed",
+        "SCEP0300: [authority successor]: a new RA was made",
+        "SCEP0300: [authority default]: a new RA was made",
+    };
+    office *o = office_room_up(p);
+    office_authority *first;
+    const char *at, *log;
+    chores *c;
+
+    /* the one that signs CRLs comes last */
+    first = APR_ARRAY_IDX(o->authorities, 0, office_authority *);
+    APR_ARRAY_IDX(o->authorities, 0, office_authority *) =
+        APR_ARRAY_IDX(o->authorities, 1, office_authority *);
+    APR_ARRAY_IDX(o->authorities, 1, office_authority *) = first;
+    scep_clock_set(apr_time_now() + apr_time_from_sec(70 * 24 * 60 * 60));
+    assert_ok(chores_start(&c, o, p));
+    ck_assert_msg(logged(says, ROWS(says)), "%s", office_room_log(p));
+    chores_stop(c);
+    at = log = office_room_log(p);
+    for (int i = 0; i < ROWS(says); i++) {
+        at = strstr(at, says[i]);
+        ck_assert_msg(at, "%s is too early in: %s", says[i], log);
+    }
+    office_room_down(o);
+}
+END_TEST
+
 static void add_tests(TCase *cases)
 {
     tcase_add_checked_fixture(cases, up, down);
@@ -299,6 +330,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, workers_learn_certificates_from_all_and_keys_with_the_bundle);
     tcase_add_test(cases, another_identity_is_another_generation);
     tcase_add_test(cases, a_chore_that_fails_does_not_stop_the_others);
+    tcase_add_test(cases, all_crls_are_signed_before_an_ra_is_renewed);
     tcase_add_test(cases, minting_has_its_limits_and_its_line_in_the_log);
 }
 
