@@ -95,7 +95,7 @@ static const scep_err *send_new(connector_answer *out, adcs *a, adcs_line *line,
 {
     icpr_request request;
     icpr_answer answer;
-    adcs_note note;
+    adcs_note note = { .kind = ADCS_BLIND };
 
     SCEP_TRY(adcs_request(&request, a, ask, p));
     if (ask->keep) {
@@ -104,7 +104,7 @@ static const scep_err *send_new(connector_answer *out, adcs *a, adcs_line *line,
     }
     SCEP_TRY(icpr_submit(&answer, &out->asked, adcs_line_rpc(line), a->authority->adcs.ca_name,
                          &request, ask->until, p));
-    adcs_remember(a, answer.request_id, ask->id);
+    adcs_given(a, answer.request_id, note.id, ask->id);
     return adcs_judge(out, &answer, 0, p);
 }
 
@@ -279,7 +279,7 @@ static const scep_err *adcs_check(connector *self, moment until, apr_pool_t *p)
     adcs_line_give(a, line);
     if (err)
         return err;
-    return answer.outcome == ICPR_UNAVAILABLE ? adcs_judge(&unused, &answer, 1, p) : NULL;
+    return adcs_is_of_the_ca(&answer) ? adcs_judge(&unused, &answer, 1, p) : NULL;
 }
 
 /* ---- opening ---- */

@@ -9,6 +9,12 @@
 #define E_ACCESSDENIED 0x80070005u
 #define E_INVALIDARG 0x80070057u
 #define BAD_REQUESTSTATUS 0x80094003u
+#define SERVER_SUSPENDED 0x80094006u
+#define NO_DB_SESSIONS 0x8009400fu
+
+/* Dispositions of a request whose end is not seen. */
+#define INCOMPLETE 0
+#define ISSUED 3
 
 /* The CA says it of a request, and means the template, the account's rights or the enrolment
  * agent: another request would hear the same. It issued nothing, and the row that it keeps of it is
@@ -54,7 +60,7 @@ static bool is_turned_away(uint32_t hresult)
 {
     return hresult == 0x000006ba || hresult == 0x800706ba || /* RPC_S_SERVER_UNAVAILABLE */
            hresult == 0x800706bb ||                          /* RPC_S_SERVER_TOO_BUSY */
-           hresult == 0x80094006;                            /* CERTSRV_E_SERVER_SUSPENDED */
+           hresult == SERVER_SUSPENDED;
 }
 
 /* One line with all that helps to find it at the CA. */
@@ -82,8 +88,9 @@ static const scep_err *unavailable(connector_answer *out, const icpr_answer *ans
 static const scep_err *denied(connector_answer *out, const icpr_answer *answer, uint32_t id,
                               apr_pool_t *p)
 {
-    /* one that was pending has been judged by an administrator, who says it of this request */
-    if (!id && is_set_up_wrong(answer->hresult))
+    /* one that was pending has been judged by an administrator, who says it of this request; a
+     * question that the CA turned down says nothing of it */
+    if (id ? answer->result != 0 : is_set_up_wrong(answer->hresult))
         return unavailable(out, answer, p);
     out->outcome = CONNECTOR_DENIED;
     out->reason = in_words(answer, p);
@@ -131,6 +138,29 @@ bool adcs_is_of_key(scep_bytes der, EVP_PKEY *key)
     return is;
 }
 
+/* A call that succeeded says what the CA keeps under the number. That may be a failure, by any
+ * code, which it then says forever: but for codes of which no request can be kept, and the one by
+ * which a CA keeps others' requests to itself. */
+bool adcs_is_of_the_ca(const icpr_answer *answer)
+{
+    if (answer->outcome != ICPR_DENIED && answer->outcome != ICPR_UNAVAILABLE)
+        return false;
+    if (answer->result)
+        return answer->result != BAD_REQUESTSTATUS;
+    return answer->disposition == SERVER_SUSPENDED || answer->disposition == NO_DB_SESSIONS ||
+           answer->disposition == E_ACCESSDENIED;
+}
+
+/* There is a request, and the CA has issued for it or still may, as far as this answer tells. */
+static bool is_open(const icpr_answer *answer)
+{
+    if (answer->outcome != ICPR_UNAVAILABLE)
+        return false;
+    return answer->hresult == BAD_REQUESTSTATUS ||
+           (!answer->result &&
+            (answer->disposition == INCOMPLETE || answer->disposition == ISSUED));
+}
+
 const scep_err *adcs_see(adcs_sight *out, const icpr_answer *answer, EVP_PKEY *key, apr_pool_t *p)
 {
     switch (answer->outcome) {
@@ -140,20 +170,16 @@ const scep_err *adcs_see(adcs_sight *out, const icpr_answer *answer, EVP_PKEY *k
     case ICPR_PENDING:
         *out = ADCS_HELD;
         return NULL;
-    case ICPR_DENIED:
-        *out = ADCS_OTHERS;
-        return NULL;
     case ICPR_NONE:
         *out = ADCS_NONE;
         return NULL;
+    case ICPR_DENIED:
     case ICPR_UNAVAILABLE:
         break;
     }
-    if (answer->hresult == BAD_REQUESTSTATUS)
-        *out = ADCS_HELD;
-    else if (answer->hresult == E_ACCESSDENIED) /* what the account asked for it may see */
-        *out = ADCS_OTHERS;
-    else
+    /* what the account asked for it may see */
+    if (adcs_is_of_the_ca(answer) && answer->hresult != E_ACCESSDENIED)
         return scep_fail(p, UNAVAILABLE, "%s", in_words(answer, p));
+    *out = is_open(answer) ? ADCS_HELD : ADCS_OTHERS;
     return NULL;
 }

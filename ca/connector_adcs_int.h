@@ -49,7 +49,8 @@ const char *adcs_note_write(const adcs_note *n, apr_pool_t *p);
 typedef enum adcs_sight {
     ADCS_NONE,   /* no request */
     ADCS_OTHERS, /* another's, or decided without a certificate */
-    ADCS_HELD,   /* pending, or being worked on: whose it is cannot be told */
+    ADCS_HELD,   /* pending, being worked on, or its certificate is not shown: whose it is cannot be
+                    told */
     ADCS_OURS
 } adcs_sight;
 
@@ -85,6 +86,9 @@ SCEP_MUST const scep_err *adcs_seek(adcs_found *out, adcs_note *note, const adcs
  *  answer is about the CA, not about that number */
 SCEP_MUST const scep_err *adcs_see(adcs_sight *out, const icpr_answer *answer, EVP_PKEY *key,
                                    apr_pool_t *p);
+
+/** Is the answer to a question about the CA or the account? Else it is about the number. */
+bool adcs_is_of_the_ca(const icpr_answer *answer);
 
 /** Does the certificate have that key? */
 bool adcs_is_of_key(scep_bytes der, EVP_PKEY *key);
@@ -132,6 +136,11 @@ dcerpc *adcs_line_rpc(const adcs_line *line);
 
 /** Number @a id exists, and is @a owner's; NULL: it is not known whose. */
 void adcs_remember(adcs *a, uint32_t id, const char *owner);
+
+/** Number @a id was given to @a owner's request, which was sent when @a before was known: a lower
+ *  one tells that the CA's database was restored, and what was known of its numbers is forgotten.
+ */
+void adcs_given(adcs *a, uint32_t id, uint32_t before, const char *owner);
 
 /** Is it known to be another's? */
 bool adcs_is_others(adcs *a, uint32_t id, const char *owner);

@@ -94,15 +94,34 @@ static void claim(adcs *a, uint32_t id, const char *owner)
     a->next_claim = (a->next_claim + 1) % ADCS_CLAIMS; /* the oldest is forgotten */
 }
 
+/* With the mutex. */
+static void remember(adcs *a, uint32_t id, const char *owner)
+{
+    if (id > a->known)
+        a->known = id;
+    if (owner)
+        claim(a, id, owner);
+}
+
 void adcs_remember(adcs *a, uint32_t id, const char *owner)
 {
     if (!id)
         return;
     apr_thread_mutex_lock(a->mutex);
-    if (id > a->known)
-        a->known = id;
-    if (owner)
-        claim(a, id, owner);
+    remember(a, id, owner);
+    apr_thread_mutex_unlock(a->mutex);
+}
+
+void adcs_given(adcs *a, uint32_t id, uint32_t before, const char *owner)
+{
+    if (!id)
+        return;
+    apr_thread_mutex_lock(a->mutex);
+    if (id <= before) { /* not what is known now: others were sent meanwhile */
+        a->known = 0;
+        memset(a->claims, 0, sizeof(a->claims));
+    }
+    remember(a, id, owner);
     apr_thread_mutex_unlock(a->mutex);
 }
 

@@ -81,6 +81,28 @@ static const struct {
       CONNECTOR_DENIED,
       false,
       "no" },
+    { "the question for it is denied to the account",
+      { .outcome = ICPR_DENIED,
+        .result = 0x80094011,
+        .hresult = 0x80094011,
+        .reason = "right",
+        .said = "" },
+      5,
+      SCEP_CONFIG,
+      0,
+      false,
+      "right" },
+    { "the question for it fails by a code that denies",
+      { .outcome = ICPR_DENIED,
+        .result = 0x80094816,
+        .hresult = 0x80094816,
+        .reason = "no",
+        .said = "" },
+      5,
+      SCEP_UNAVAILABLE,
+      0,
+      true,
+      "no" },
     { "an administrator denied it",
       { .outcome = ICPR_DENIED, .hresult = 0x80094014, .reason = "an administrator", .said = "" },
       5,
@@ -160,10 +182,6 @@ static scep_bytes cert_of(EVP_PKEY *key)
 
 START_TEST(only_the_key_tells_whose_a_certificate_is)
 {
-    static const struct {
-        uint32_t hresult;
-        int sight; /* -1: no answer */
-    } codes[] = { { 0x80070005, ADCS_OTHERS }, { 0x80094003, ADCS_HELD }, { 0x8000ffff, -1 } };
     icpr_answer a = { .outcome = ICPR_ISSUED, .said = "" };
     adcs_sight sight = ADCS_NONE;
 
@@ -184,15 +202,58 @@ START_TEST(only_the_key_tells_whose_a_certificate_is)
     a.outcome = ICPR_NONE;
     assert_ok(adcs_see(&sight, &a, fixture_key(0), p));
     ck_assert_int_eq(sight, ADCS_NONE);
-    a = (icpr_answer){ .outcome = ICPR_UNAVAILABLE, .reason = "r", .said = "" };
-    for (int i = 0; i < ROWS(codes); i++) {
-        const scep_err *err;
+}
+END_TEST
 
-        a.hresult = codes[i].hresult;
-        err = adcs_see(&sight, &a, fixture_key(0), p);
-        ck_assert(codes[i].sight < 0 ? err && err->code == SCEP_UNAVAILABLE
-                                     : !err && (int)sight == codes[i].sight);
-    }
+static const struct {
+    const char *name;
+    icpr_outcome outcome;
+    uint32_t result, disposition, hresult;
+    int sight; /* -1: no answer */
+    bool of_ca;
+} sights[] = {
+    { "a failure that is kept", ICPR_UNAVAILABLE, 0, 0x800b0101, 0x800b0101, ADCS_OTHERS, false },
+    { "an unknown one", ICPR_UNAVAILABLE, 0, 0x8abcdef0, 0x8abcdef0, ADCS_OTHERS, false },
+    { "one of the CA's, kept", ICPR_UNAVAILABLE, 0, 0x800706ba, 0x800706ba, ADCS_OTHERS, false },
+    { "a wrong name, kept", ICPR_UNAVAILABLE, 0, 0x80070057, 0x80070057, ADCS_OTHERS, false },
+    { "an error", ICPR_UNAVAILABLE, 0, 1, 0, ADCS_OTHERS, false },
+    { "no disposition", ICPR_UNAVAILABLE, 0, 99, 99, ADCS_OTHERS, false },
+    { "incomplete", ICPR_UNAVAILABLE, 0, 0, 0, ADCS_HELD, false },
+    { "issued, and not sent", ICPR_UNAVAILABLE, 0, 3, 0, ADCS_HELD, false },
+    { "at work on it", ICPR_UNAVAILABLE, 0, 0x80094003, 0x80094003, ADCS_HELD, false },
+    { "at work on it, by the result", ICPR_UNAVAILABLE, 0x80094003, 0, 0x80094003, ADCS_HELD,
+      false },
+    { "kept to itself", ICPR_UNAVAILABLE, 0, 0x80070005, 0x80070005, ADCS_OTHERS, true },
+    { "access denied", ICPR_UNAVAILABLE, 0x80070005, 0, 0x80070005, ADCS_OTHERS, true },
+    { "the call failed", ICPR_UNAVAILABLE, 0x8000ffff, 0, 0x8000ffff, -1, true },
+    { "the call failed, as a request may", ICPR_UNAVAILABLE, 0x800b0101, 3, 0x800b0101, -1, true },
+    { "suspended", ICPR_UNAVAILABLE, 0, 0x80094006, 0x80094006, -1, true },
+    { "a busy database", ICPR_UNAVAILABLE, 0, 0x8009400f, 0x8009400f, -1, true },
+    { "the account may not enrol", ICPR_DENIED, 0x80094011, 0, 0x80094011, -1, true },
+    { "denied", ICPR_DENIED, 0, 2, 0, ADCS_OTHERS, false },
+    { "denied, with a number in its words", ICPR_DENIED, 0, 2, 0x80094003, ADCS_OTHERS, false },
+    { "denied by an HRESULT", ICPR_DENIED, 0, 0x80094012, 0x80094012, ADCS_OTHERS, false },
+    { "none, by the result", ICPR_NONE, 0x80094004, 0, 0x80094004, ADCS_NONE, false },
+    { "none", ICPR_NONE, 0, 0x80094004, 0x80094004, ADCS_NONE, false },
+};
+
+START_TEST(what_is_kept_under_a_number_is_no_fault_of_the_ca)
+{
+    const icpr_answer a = { .outcome = sights[_i].outcome,
+                            .result = sights[_i].result,
+                            .disposition = sights[_i].disposition,
+                            .hresult = sights[_i].hresult,
+                            .reason = "r",
+                            .said = "" };
+    adcs_sight sight = ADCS_OURS;
+    const scep_err *err = adcs_see(&sight, &a, fixture_key(0), p);
+
+    row = sights[_i].name;
+    if (sights[_i].sight < 0)
+        ck_assert_msg(err && err->code == SCEP_UNAVAILABLE, "%s: %d", row, sight);
+    else
+        ck_assert_msg(!err && (int)sight == sights[_i].sight, "%s: %d", row, err ? -1 : (int)sight);
+    ck_assert_msg(adcs_is_of_the_ca(&a) == sights[_i].of_ca, "%s: the CA", row);
 }
 END_TEST
 
@@ -225,6 +286,35 @@ START_TEST(a_number_that_was_answered_is_nobody_elses)
         adcs_remember(&a, id, "00000000000000CC");
     ck_assert(!adcs_is_others(&a, 7, "00000000000000BB")); /* forgotten, and that is safe */
     ck_assert(adcs_is_others(&a, 10, "00000000000000BB"));
+}
+END_TEST
+
+START_TEST(a_ca_that_was_restored_goes_on_at_lower_numbers)
+{
+    adcs a = { 0 };
+    uint32_t top;
+
+    FIXTURE_MUST(!apr_thread_mutex_create(&a.mutex, APR_THREAD_MUTEX_DEFAULT, p));
+    adcs_given(&a, 7, 6, "00000000000000AA");
+    adcs_given(&a, 9, 7, "00000000000000BB");
+    row = "overtaken by one that was sent later";
+    adcs_given(&a, 8, 7, "00000000000000CC");
+    ck_assert_int_eq(adcs_known(&a, &top), ADCS_TOLD);
+    ck_assert_uint_eq(top, 9);
+    ck_assert(adcs_is_others(&a, 7, "00000000000000DD"));
+    row = "no number";
+    adcs_given(&a, 0, 9, "00000000000000DD");
+    adcs_known(&a, &top);
+    ck_assert_uint_eq(top, 9);
+    row = "restored";
+    adcs_given(&a, 5, 9, "00000000000000DD");
+    ck_assert_int_eq(adcs_known(&a, &top), ADCS_TOLD);
+    ck_assert_uint_eq(top, 5);
+    ck_assert(adcs_is_others(&a, 5, "00000000000000AA"));
+    ck_assert(!adcs_is_others(&a, 7, "00000000000000DD"));
+    row = "the same number again";
+    adcs_given(&a, 5, 5, "00000000000000EE");
+    ck_assert(adcs_is_others(&a, 5, "00000000000000DD"));
 }
 END_TEST
 
@@ -438,7 +528,9 @@ static void add_tests(TCase *cases)
     tcase_add_loop_test(cases, an_answer_is_a_decision_a_fault_or_something_to_mend, 0,
                         ROWS(answers));
     tcase_add_test(cases, only_the_key_tells_whose_a_certificate_is);
+    tcase_add_loop_test(cases, what_is_kept_under_a_number_is_no_fault_of_the_ca, 0, ROWS(sights));
     tcase_add_test(cases, a_number_that_was_answered_is_nobody_elses);
+    tcase_add_test(cases, a_ca_that_was_restored_goes_on_at_lower_numbers);
     tcase_add_test(cases, the_cas_principal_is_its_hosts_in_the_accounts_realm);
     tcase_add_test(cases, what_cannot_work_is_refused_at_the_start);
     tcase_add_test(cases, an_enrolment_agent_signs_the_request_as_it_is);
