@@ -216,6 +216,14 @@ $reply = decided(enrol('denied', 'other template'), 'denied', 10);
 failed($reply, 2, 'R-113: what the CA denies is a failure');
 ok($s->logs('names another template than the configuration \(0x80094802\).*The request names'), '… with its reason, and its words, in the log');
 
+# the account loses its right while a request waits
+$reply = enrol('pending', 'right lost');
+pending($reply, 'a request waits at the CA');
+spew($ad->ca . '/result', 0x80094011);
+ok($s->logs('SCEP0253: .*\(0x80094011\)', 20), '… and cannot be asked about, as the account lost its right') or diag($s->log_tail);
+pending($s->again($reply, at => $s->place('pending')), '… which denies no device');
+unlink $ad->ca . '/result' or die "result: $!\n";
+
 for my $case (['nobody', qr/needs the permissions Read and Enroll \(0x80094012\)/], ['nowhere', qr/does not offer the template.*0x80094800/]) {
     my ($name, $says) = @$case;
     $reply = enrol($name, "at-$name");
