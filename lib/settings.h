@@ -35,7 +35,8 @@
       "The user scep-ca runs as; must not be httpd's User; needed when httpd starts as root")      \
     X(CAProgram, TEXT, SERVER, "", 1, 4096, "", "The scep-ca to start; default the installed one") \
     X(ExecUser, TEXT, SERVER, "", 1, 255, "",                                                      \
-      "The user that programs of a policy module run as; neither scep-ca's nor httpd's")           \
+      "The user that policy modules' and connectors' programs run as; neither scep-ca's nor "      \
+      "httpd's")                                                                                   \
     X(CATimeout, NUMBER, SERVER, "30", 1, 600, "",                                                 \
       "Seconds until an answer from scep-ca is given up")                                          \
     X(ConcurrentMax, NUMBER, SERVER, "0", 0, 4096, "",                                             \

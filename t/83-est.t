@@ -240,7 +240,7 @@ like($checked->{output}, qr/^authority cert, .*?^  RA renewal +none: replace its
 SCEPAuthority::make_ra($ca, 'template', -10, -1);
 $checked = checked();
 is($checked->{status}, 1, 'an RA from files that ended is no ca.conf to start with');
-like($checked->{output}, qr/^\[authority cert\]: RA signing certificate is expired; .*replace the files/m, '... it says what to do');
+like($checked->{output}, qr/^\[authority \w+\]: RA signing certificate is expired; .*replace the files/m, '… it says what to do');
 
 is_deeply([sort $s->files_with($password)], ["$dir/est/password"], 'the password stands in its file')
     or diag(explain([$s->files_with($password)]));
