@@ -29,9 +29,8 @@ static const struct {
     [SCEP_BAD_CERT_ID] = { "SCEP0034", "the client asks for what it never sent, what was forgotten "
                                        "since, or what this CA did not issue" },
     [SCEP_TOO_OFTEN] = { "SCEP0035", "see what this address sends; SCEPFailedMax is the limit" },
-    [SCEP_UNAVAILABLE] = { "SCEP0030",
-                           "the device may ask again; see that scep-ca runs, and what it "
-                           "says" },
+    [SCEP_UNAVAILABLE] = { "SCEP0030", "the device may ask again; see that scep-ca runs, and "
+                                       "what it says" },
     [SCEP_CONFIG] = { "SCEP0031", "see what scep-ca says at a restart" },
     [SCEP_INTERNAL] = { "SCEP0032", "see the lines before this one" },
 };

@@ -280,7 +280,7 @@ const scep_err *office_revoke(scep_wire_done *out, office *o, const scep_wire_re
     out->serial = revoked->serial;
     out->text = apr_psprintf(p, "certificate %s was revoked", revoked->serial);
     a = office_authority_find(o, revoked->authority);
-    if (a && !a->connector->sign_crl && !a->connector->revoke)
+    if (a && a->connector->remote && !a->connector->revoke)
         out->text =
             apr_pstrcat(p, out->text, "; the CA was not told: revoke it there as well", NULL);
     if (!a || !a->connector->sign_crl)

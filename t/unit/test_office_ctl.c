@@ -418,6 +418,20 @@ static const char *with_colons(const char *serial)
     return out;
 }
 
+START_TEST(of_a_ca_here_without_a_crl_nobody_is_sent_elsewhere)
+{
+    scep_bytes csr = csr_with(office_room_mint(o, "devices", p), "CN=lost");
+    scep_wire_verdict v = office_room_enrol(o, "devices", "1", csr, p);
+    const char *serial = scep_cert_serial(cert_of(&v), p);
+    const scep_wire_revoke in = { .authority = "", .serial = serial, .reason = 1, .by = "root" };
+    scep_wire_done done;
+
+    APR_ARRAY_IDX(o->authorities, 0, office_authority *)->connector->sign_crl = NULL;
+    assert_ok(office_revoke(&done, o, &in, NULL, NULL, p));
+    ck_assert_str_eq(done.text, apr_psprintf(p, "certificate %s was revoked", serial));
+}
+END_TEST
+
 START_TEST(a_certificate_is_revoked_once_and_for_good)
 {
     scep_bytes csr = csr_with(office_room_mint(o, "devices", p), "CN=lost");
@@ -520,6 +534,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, the_queue_is_listed_by_state);
     tcase_add_test(cases, the_inventory_is_listed_by_pages);
     tcase_add_test(cases, a_page_of_long_subjects_fits_its_frame);
+    tcase_add_test(cases, of_a_ca_here_without_a_crl_nobody_is_sent_elsewhere);
     tcase_add_test(cases, a_certificate_is_revoked_once_and_for_good);
     tcase_add_test(cases, a_CRL_that_cannot_be_signed_does_not_undo_the_revocation);
     tcase_add_test(cases, a_CRL_is_signed_for_each_authority_that_has_one);
