@@ -212,7 +212,7 @@ sub hangs {
     return;
 }
 my ($ca) = $s->ca_pids;
-kill 'STOP', $ca;
+halt($ca);
 hangs('scep-ca hangs', Time::HiRes::time(), qr/no answer in time|time/);
 like($s->get('/server-status?auto', %plain)->{body}, qr/^SCEPStatus: down$/m, "mod_status's line says so");
 kill 'CONT', $ca;
@@ -311,7 +311,7 @@ my ($only) = $one->ca_pids;
 my $again;
 for my $try (1 .. 10) {
     is_well();
-    kill 'STOP', $only;
+    halt($only);
     $again = told($one);
     kill 'CONT', $only;
     # the answer before may have been a second old already
@@ -322,7 +322,7 @@ cmp_ok($again->{took}, '<', 1, 'and nobody is asked for it');
 is($again->{json}{status}, 'ok', 'in the same words');
 
 is_well();
-kill 'STOP', $only;
+halt($only);
 my $stopped = Time::HiRes::time();
 my $before  = connections();
 my @askers  = asked_by(12, $one, sub { Time::HiRes::time() < $stopped + 5 }, $stopped);

@@ -383,7 +383,7 @@ ok(wait_for(sub { (enrol('yes', subject => 'CN=after')->{serial} // '') ne '' },
 ($ca) = $s->ca_pids;
 $runner = runner_of($ca);
 $s->expect_log("$failed yes\\.test failed: .*the runner of programs does not answer");
-kill 'STOP', $runner;
+halt($runner);
 is(enrol('yes', subject => 'CN=stopped')->{http}{status}, 503, 'a runner that was stopped runs nothing');
 ok(wait_for(sub { !pid_lives($ca) }, slow(10)), '… scep-ca ends');
 ok(wait_for(sub { !pid_lives($runner) }, slow(10)), '… and the runner with it');

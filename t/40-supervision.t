@@ -24,7 +24,7 @@ graceful_under_load($s, 10);
 my $dll = '/certsrv/mscep/mscep.dll';
 my $ca  = one_ca($s, 'before a stop');
 my $request = $s->build(subject => 'CN=patient', challenge => $s->mint);
-kill 'STOP', $ca;
+halt($ca);
 my $later = $s->send_request($request);
 is($later->{status}, 503, 'S-02, S-47: scep-ca hangs: a device is told to come again');
 like($later->{header}{'retry-after'} // '', qr/^\d+$/, 'with Retry-After');

@@ -20,7 +20,7 @@ sub hangs {
     my ($name) = @_;
     my $request = $s->build(subject => 'CN=waits', challenge => 'A' x 16);
     my $ca = one_ca($s, $name) or return;
-    kill 'STOP', $ca;
+    halt($ca);
     my @devices = map {
         my $pid = fork // die "fork: $!\n";
         if (!$pid) {
@@ -118,7 +118,7 @@ kill 'KILL', $old;
 ok(wait_for(sub { grep { $_ != $old } $many->ca_pids }, slow(10)), 'scep-ca is started again');
 # when it sleeps again it has told scep-ca all; then it reads nothing that scep-ca says
 ok(wait_for(sub { slurp('/proc/' . $many->pid . '/stat') =~ /\) S / }, slow(10)), 'httpd has told it what it serves');
-kill 'STOP', $many->pid;
+halt($many->pid);
 ok(wait_for(sub { ($reply = $many->open_reply($request, $many->send_request($request)))->{serial} }, slow(8)),
     'it serves before httpd has read that it is ready');
 kill 'CONT', $many->pid;

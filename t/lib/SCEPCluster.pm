@@ -8,7 +8,7 @@ use IO::Socket::INET;
 use JSON::PP ();
 use POSIX ();
 use SCEPPostgreSQL;
-use SCEPRun qw(run wait_for slow slurp spew);
+use SCEPRun qw(run wait_for halt slow slurp spew);
 use SCEPServer;
 use SCEPTest;
 use Test::More;
@@ -308,7 +308,7 @@ sub judge_stopped {
     }
     ok(wait_for(sub { $waits->("wait_event = 'transactionid'") }, slow(10)), 'the first node is in a transaction');
     my ($ca) = $first->ca_pids;
-    kill 'STOP', $ca;
+    halt($ca);
     close $lock;
     ok(wait_for(sub { $waits->("state = 'idle in transaction'") }, slow(10)), 'and stops there');
     my $begin = time;

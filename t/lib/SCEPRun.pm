@@ -7,7 +7,7 @@ use File::Temp ();
 use POSIX ();
 use Time::HiRes ();
 
-our @EXPORT_OK = qw(run spawn wait_for pid_lives parent_of command_of slow slurp spew have);
+our @EXPORT_OK = qw(run spawn wait_for pid_lives parent_of command_of halt slow slurp spew have);
 
 # Every child of spawn() that was not waited for.
 my %children;
@@ -143,6 +143,17 @@ sub parent_of {
     my ($pid) = @_;
     my (undef, $parent) = stat_of($pid);
     return $parent;
+}
+
+# SIGSTOP, and wait until each of the process's threads has obeyed: until then one that was awake may
+# do as if nothing had happened. SIGCONT lets it go on.
+sub halt {
+    my ($pid) = @_;
+    my $moves = sub { ((stat_of("$pid/task/$_[0]"))[0] // 'T') ne 'T' };
+    kill 'STOP', $pid or die "$pid cannot be stopped: $!\n";
+    wait_for(sub { !grep { $moves->($_) } map { m{(\d+)$} } glob "/proc/$pid/task/*" }, slow(10))
+        or die "$pid was told to stop and goes on\n";
+    return;
 }
 
 # The command line with blanks between the arguments; undef for a zombie or one that is gone.

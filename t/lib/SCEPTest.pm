@@ -7,7 +7,7 @@ use JSON::PP ();
 use SCEPClient;
 use SCEPReply;
 use SCEPNamespace;
-use SCEPRun qw(run spawn wait_for pid_lives slow slurp spew have);
+use SCEPRun qw(run spawn wait_for pid_lives halt slow slurp spew have);
 use SCEPServer;
 use Test::More;
 
@@ -20,7 +20,7 @@ sub import {
     warnings->import;
     Test::More->export_to_level(1, $caller);
     no strict 'refs';
-    *{"${caller}::$_"} = \&{"SCEPRun::$_"} for qw(run spawn wait_for pid_lives slow slurp spew have);
+    *{"${caller}::$_"} = \&{"SCEPRun::$_"} for qw(run spawn wait_for pid_lives halt slow slurp spew have);
     *{"${caller}::$_"} = \&{$_} for qw(need_program is_root issued failed pending);
     return;
 }

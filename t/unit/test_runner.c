@@ -322,6 +322,13 @@ START_TEST(a_runner_that_is_gone_is_seen_and_runs_nothing)
 }
 END_TEST
 
+/* Until it has obeyed, it may do as if nothing had happened. */
+static void halt(pid_t pid)
+{
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    ck_assert_int_eq(waitpid(pid, NULL, WUNTRACED), pid);
+}
+
 /* What a program can do to it: they share a user. */
 START_TEST(a_runner_that_was_stopped_is_given_up_and_ends)
 {
@@ -338,7 +345,7 @@ START_TEST(a_runner_that_was_stopped_is_given_up_and_ends)
         assert_code(SCEP_UNAVAILABLE, runner_run(&ran, r, &run, p));
         ck_assert_uint_eq(ran.outcome, 0); /* it was started, for all that is known */
     } else {
-        ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+        halt(pid);
         assert_code(SCEP_UNAVAILABLE, runner_keep(&kept, r, &run, p));
     }
     ck_assert_int_eq(poll(&pfd, 1, 0), 1);
@@ -355,7 +362,7 @@ START_TEST(a_runner_that_reads_nothing_holds_nobody_up)
     pid_t pid = (pid_t)atoi(output_of(&ran));
     int i;
 
-    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    halt(pid);
     for (i = 0; i < 100000; i++)
         if (send(runner_fd(r), "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
             break;
