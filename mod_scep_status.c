@@ -61,7 +61,7 @@ static uint64_t httpd_since(void)
 /* ASCII, whatever came: a name that is no UTF-8 must not spoil all of it. */
 static json_t *text_json(const char *text, apr_pool_t *p)
 {
-    return text && *text ? json_string(scep_printable(p, scep_bytes_of(text), 1024)) : json_null();
+    return text && *text ? json_string(scep_one_line(p, scep_bytes_of(text), 1024)) : json_null();
 }
 
 static json_t *count_json(const scep_status_view *v, uint64_t n)
@@ -154,7 +154,7 @@ static int send_json(request_rec *r, const scep_status_view *v, int status)
 
 static const char *cell(const char *text, apr_pool_t *p)
 {
-    const char *shown = text && *text ? scep_printable(p, scep_bytes_of(text), 1024) : "-";
+    const char *shown = text && *text ? scep_one_line(p, scep_bytes_of(text), 1024) : "-";
 
     return apr_pstrcat(p, "<td>", ap_escape_html(p, shown), "</td>", NULL);
 }
@@ -221,7 +221,7 @@ static const char *make_html(const scep_status_view *v, apr_pool_t *p)
                      : "does not answer",
         v->counted ? ", since " : "", v->counted ? when(v->state.since, p) : "",
         v->detail && *v->detail ? ": " : "",
-        v->detail ? ap_escape_html(p, scep_printable(p, scep_bytes_of(v->detail), 1024)) : "",
+        v->detail ? ap_escape_html(p, scep_one_line(p, scep_bytes_of(v->detail), 1024)) : "",
         apr_psprintf(p, "; turned away: %lu", v->turned_away),
         "</p>\n<table border=\"1\">\n<tr><th>Authority</th><th>CA</th><th>CA ends</th>"
         "<th>RA ends</th><th>CRL</th><th>CRL until</th><th>Asks</th><th></th></tr>\n",

@@ -106,6 +106,9 @@ static const scep_err *load(office **out, const check_options *options, apr_pool
         SCEP_TRY(endpoints_of_httpd(&endpoints, &exec_user, p));
     SCEP_TRY(office_load(&o, options->conf, endpoints, p));
     SCEP_TRY(office_modules(o, NULL, exec_user, p));
+    /* by hand SCEPExecUser is not known */
+    if (options->control)
+        SCEP_TRY(office_programs(o, exec_user, p));
     if (!user && geteuid() == 0)
         SCEP_TRY(store_owner(&user, o->conf, p));
     if (user)

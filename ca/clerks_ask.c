@@ -32,7 +32,7 @@ typedef struct asking {
 
 static const char *words(const char *reason, apr_pool_t *p)
 {
-    return reason ? scep_printable(p, scep_bytes_of(reason), REASON_MOST) : "";
+    return reason ? scep_one_line(p, scep_bytes_of(reason), REASON_MOST) : "";
 }
 
 static const scep_err *keep(void *baton, const char *cookie, apr_pool_t *p)
@@ -110,9 +110,18 @@ static const scep_err *issued(bool *held, asking *a, scep_bytes der, const scep_
     return withhold(held, a, der, words(err->detail, a->p));
 }
 
-static const scep_err *lost(bool *held, asking *a, const char *why)
+/* Why it was asked before and not heard is what an administrator looks for at the CA. */
+static const char *with_cause(const asking *a, const char *why)
+{
+    const char *cause = a->m->row->reason;
+
+    return a->m->lost && *cause ? apr_psprintf(a->p, "%s; before that: %s", why, cause) : why;
+}
+
+static const scep_err *lost(bool *held, asking *a, const char *reason)
 {
     const store_request *row = a->m->row;
+    const char *why = with_cause(a, reason);
 
     news(a, "lost", why);
     SCEP_TRY(submission_lost(held, a->m, a->w->all->store, why, a->p));

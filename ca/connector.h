@@ -73,6 +73,12 @@ struct connector {
     const scep_err *(*submit)(connector_answer *out, connector *self, const connector_ask *ask,
                               apr_pool_t *p);
     /**
+     * May its program be run as this user? With what needs privileges, before they are dropped.
+     * NULL: it has none.
+     * @param user SCEPExecUser; NULL or "": none was given. @return NULL, or CONFIG
+     */
+    const scep_err *(*may_run)(connector *self, const char *user, apr_pool_t *p);
+    /**
      * After privileges were dropped and before the first submit(), in the process that serves:
      * libraries that keep threads or tickets are started here. NULL: nothing to do.
      * @param r runs programs; NULL: no authority has any. @param p as long as the process

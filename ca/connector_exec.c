@@ -277,19 +277,33 @@ static const scep_err *exec_start(connector *self, runner *r, apr_pool_t *p)
     return NULL;
 }
 
+/* @param user NULL: it is not known here; it is neither root nor who this is, where this is root */
+static const scep_err *check_program(const exec *e, const char *user, apr_pool_t *p)
+{
+    const char *program = e->conf->exec.program;
+    const scep_err *err = runner_check(program, user, p);
+
+    if (!err)
+        return NULL;
+    return scep_fail(p, CONFIG, "[authority %s]: program %s: %s", e->conf->name,
+                     scep_printable(p, scep_bytes_of(program), 300), err->detail);
+}
+
+static const scep_err *exec_may_run(connector *self, const char *user, apr_pool_t *p)
+{
+    SCEP_TRY(runner_check_user(user, p));
+    return check_program(self->data, user, p);
+}
+
 const scep_err *connector_exec_open(connector *c, const conf_authority *authority, apr_pool_t *p)
 {
     exec *e = apr_pcalloc(p, sizeof(*e));
-    /* SCEPExecUser is not known here; it is neither root nor who this is, where this is root */
-    const scep_err *err = runner_check(authority->exec.program, NULL, p);
 
-    if (err)
-        return scep_fail(p, CONFIG, "[authority %s]: program %s: %s", authority->name,
-                         scep_printable(p, scep_bytes_of(authority->exec.program), 300),
-                         err->detail);
     e->conf = authority;
+    SCEP_TRY(check_program(e, NULL, p));
     c->data = e;
     c->submit = exec_submit;
     c->start = exec_start;
+    c->may_run = exec_may_run;
     return NULL;
 }

@@ -87,6 +87,7 @@ static const scep_err *open_office(running *r, const char *conf_path, apr_pool_t
         SCEP_TRY(runner_start(&r->runner, r->configure.exec_user, p));
     SCEP_TRY(office_load(&r->office, conf_path, r->configure.endpoints, p));
     SCEP_TRY(office_modules(r->office, r->runner, r->configure.exec_user, p));
+    SCEP_TRY(office_programs(r->office, r->configure.exec_user, p));
     r->office->timeout = apr_time_from_sec(r->configure.timeout);
     SCEP_TRY(process_become(r->configure.user, p));
     SCEP_TRY(process_follow(r->parent, &r->orphaned, p));

@@ -69,6 +69,10 @@ SCEP_MUST const scep_err *office_load(office **out, const char *conf_path,
 SCEP_MUST const scep_err *office_wants_runner(bool *out, const char *conf_path,
                                               const apr_array_header_t *endpoints, apr_pool_t *p);
 
+/** May the programs of connectors be run as this user, SCEPExecUser? With what needs privileges, too.
+ *  @return NULL, or CONFIG */
+SCEP_MUST const scep_err *office_programs(const office *o, const char *exec_user, apr_pool_t *p);
+
 /** Load the policy modules of the endpoints, with what needs privileges, too.
  *  @param r NULL: programs are checked and cannot be called. @return NULL, or CONFIG (NDES-53) */
 SCEP_MUST const scep_err *office_modules(office *o, runner *r, const char *exec_user,

@@ -324,8 +324,8 @@ static void audit(const application *a, const scep_wire_verdict *verdict)
              scep_printable(a->p, scep_bytes_of(a->endpoint_name), 80),
              a->repeated && !failed ? "repeated" : words[verdict->status],
              failed ? scep_code_describe((int)verdict->code)->name : "OK",
-             scep_printable(a->p, scep_bytes_of(verdict->detail), 300), subject_of(a),
-             serial_of(a, verdict), a->template ? a->template->name : "-",
+             scep_in_quotes(a->p, verdict->detail, 300), subject_of(a), serial_of(a, verdict),
+             a->template ? a->template->name : "-",
              scep_printable(a->p, scep_bytes_of(a->peer), 64),
              apr_time_as_msec(apr_time_now() - a->begin));
 }

@@ -148,8 +148,8 @@ const scep_err *office_revoke_challenge(scep_wire_done *out, office *o,
         "single=%s user=\"%s\" from=\"%s\" by=\"%s\"",
         err ? office_typed(in->id, p) : challenge_id(c->hash, p), office_typed(c->endpoint, p),
         err ? "failed" : "revoked", err ? scep_code_describe(err->code)->name : "OK",
-        err ? office_typed(err->detail, p) : "", (err ? !*in->id : was->single) ? "yes" : "no",
-        c->user, c->peer, office_typed(in->by, p));
+        err ? scep_in_quotes(p, err->detail, 300) : "",
+        (err ? !*in->id : was->single) ? "yes" : "no", c->user, c->peer, office_typed(in->by, p));
     SCEP_TRY(err);
     out->serial = "";
     out->text = was->single

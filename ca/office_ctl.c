@@ -166,8 +166,8 @@ static void audit_decision(const decision *d, bool approved, const scep_err *err
              : approved ? "issued"
                         : "denied",
              err ? scep_code_describe(err->code)->name : "OK",
-             err ? office_typed(err->detail, d->p) : d->reason, r ? r->subject : "",
-             d->cert && !err ? d->cert->serial : "-", d->by);
+             err ? scep_in_quotes(d->p, err->detail, 300) : scep_in_quotes(d->p, d->reason, 300),
+             r ? r->subject : "", d->cert && !err ? d->cert->serial : "-", d->by);
 }
 
 const scep_err *office_decide(scep_wire_done *out, office *o, const scep_wire_decide *in,
@@ -175,7 +175,7 @@ const scep_err *office_decide(scep_wire_done *out, office *o, const scep_wire_de
 {
     decision d = { .o = o,
                    .id = office_typed(in->id, p),
-                   .reason = office_typed(in->reason, p),
+                   .reason = scep_one_line(p, scep_bytes_of(in->reason), 300),
                    .by = office_typed(in->by, p),
                    .p = p };
     bool approved = in->approve == 1;
@@ -274,8 +274,8 @@ const scep_err *office_revoke(scep_wire_done *out, office *o, const scep_wire_re
              err ? office_typed(in->serial, p) : revoked->serial,
              err ? office_typed(in->authority, p) : revoked->authority, err ? "failed" : "revoked",
              err ? scep_code_describe(err->code)->name : "OK",
-             err ? office_typed(err->detail, p) : "", in->reason, err ? "" : revoked->subject,
-             office_typed(in->by, p));
+             err ? scep_in_quotes(p, err->detail, 300) : "", in->reason,
+             err ? "" : revoked->subject, office_typed(in->by, p));
     SCEP_TRY(err);
     out->serial = revoked->serial;
     out->text = apr_psprintf(p, "certificate %s was revoked", revoked->serial);
@@ -302,8 +302,8 @@ static const scep_err *sign_one(const office *o, const office_authority *a, cons
     const scep_err *err = crl_sign(o->store, a->conf, a->connector, progress, baton, p);
 
     log_line(LOG_LEVEL_INFO, "SCEP0247: crl authority=\"%s\" verdict=%s detail=\"%s\" by=\"%s\"",
-             a->conf->name, err ? "failed" : "signed", err ? office_typed(err->detail, p) : "",
-             office_typed(by, p));
+             a->conf->name, err ? "failed" : "signed",
+             err ? scep_in_quotes(p, err->detail, 300) : "", office_typed(by, p));
     return err;
 }
 

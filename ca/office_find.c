@@ -221,7 +221,7 @@ static void audit(const search *s, const scep_wire_verdict *verdict)
              scep_printable(s->p, s->in->transaction_id, 64),
              scep_printable(s->p, scep_bytes_of(s->in->endpoint), 80), words[verdict->status],
              verdict->code ? scep_code_describe((int)verdict->code)->name : "OK",
-             scep_printable(s->p, scep_bytes_of(verdict->detail), 300),
+             scep_in_quotes(s->p, verdict->detail, 300),
              scep_printable(s->p, scep_bytes_of(s->in->serial), 80),
              s->signer ? scep_cert_serial(s->signer, s->p) : "-",
              scep_printable(s->p, scep_bytes_of(s->in->peer), 64));

@@ -223,7 +223,7 @@ static const scep_err *mint_and_say(scep_wire_minted *out, minting *m)
              "SCEP0241: mint endpoint=\"%s\" verdict=%s reason=\"%s\" user=\"%s\" from=\"%s\" "
              "expires=%" APR_UINT64_T_FMT " subject=\"%s\" names=\"%s\" template=\"%s\"",
              scep_printable(p, scep_bytes_of(in->endpoint), 80), words[err ? 0 : out->outcome],
-             err ? scep_printable(p, scep_bytes_of(err->detail), 300) : m->reason,
+             err ? scep_in_quotes(p, err->detail, 300) : m->reason,
              scep_printable(p, scep_bytes_of(in->user), 80),
              scep_printable(p, scep_bytes_of(in->peer), 64), (apr_uint64_t)out->expires,
              scep_printable(p, scep_bytes_of(m->order.bound.subject), 300),

@@ -18,7 +18,8 @@ static void tell(void *baton, const clerks_news *news, apr_pool_t *p)
     log_line(LOG_LEVEL_INFO,
              "SCEP0250: ask id=\"%s\" txid=\"%.300s\" endpoint=\"%s\" verdict=%s reason=\"%s\" "
              "subject=\"%.300s\" serial=%s authority=\"%s\" template=%s ms=%" APR_TIME_T_FMT,
-             row->id, row->transaction_id, row->endpoint, news->verdict, news->reason, row->subject,
+             row->id, row->transaction_id, row->endpoint, news->verdict,
+             scep_in_quotes(p, news->reason, 300), row->subject,
              news->cert ? news->cert->serial : "-", row->authority, row->template_name,
              apr_time_as_msec(news->took));
     if (decided)
@@ -37,6 +38,17 @@ static const scep_err *judge(void *baton, const store_request *row, apr_pool_t *
     SCEP_TRY(office_sid_again(o, row, p));
     return office_module_verify_again(office_endpoint_find(o, row->endpoint), row,
                                       apr_time_now() + JUDGING, p);
+}
+
+const scep_err *office_programs(const office *o, const char *exec_user, apr_pool_t *p)
+{
+    for (int i = 0; i < o->authorities->nelts; i++) {
+        connector *c = APR_ARRAY_IDX(o->authorities, i, office_authority *)->connector;
+
+        if (c->may_run)
+            SCEP_TRY(c->may_run(c, exec_user, p));
+    }
+    return NULL;
 }
 
 const scep_err *office_connect(office *o, runner *r, apr_pool_t *p)

@@ -46,6 +46,15 @@ static const scep_err *check_writers(const struct stat *st, const char *user, ap
     return NULL;
 }
 
+const scep_err *runner_check_user(const char *user, apr_pool_t *p)
+{
+    if (geteuid() != 0 || (user && *user))
+        return NULL;
+    return scep_fail(p, CONFIG,
+                     "NDES-53 a policy module or a connector is a program, and no user to run it as "
+                     "is given: set SCEPExecUser");
+}
+
 const scep_err *runner_check(const char *program, const char *user, apr_pool_t *p)
 {
     struct stat st;
@@ -114,10 +123,7 @@ const scep_err *runner_start(runner **out, const char *user, apr_pool_t *p)
     int pair[2];
     pid_t pid = 0;
 
-    if (geteuid() == 0 && (!user || !*user))
-        return scep_fail(p, CONFIG,
-                         "NDES-53 a policy module or a connector is a program, and no user to run "
-                         "it as is given: set SCEPExecUser");
+    SCEP_TRY(runner_check_user(user, p));
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return scep_fail(p, CONFIG, "no socket pair: %s", strerror(errno));
     err = spawn(&pid, pair[1], user ? user : "", p);

@@ -26,6 +26,10 @@ typedef struct runner_kept {
  */
 SCEP_MUST const scep_err *runner_start(runner **out, const char *user, apr_pool_t *p);
 
+/** Programs run as somebody else where this process is root. @param user "" or NULL: not given
+ *  @return NULL, or CONFIG */
+SCEP_MUST const scep_err *runner_check_user(const char *user, apr_pool_t *p);
+
 /**
  * May this program be run? It must be an absolute path of a file that @a user may execute, that
  * belongs to root (or to who this is) and that group and others may not write.

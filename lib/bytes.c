@@ -67,7 +67,17 @@ const scep_err *scep_unbase64(scep_bytes *out, const char *text, apr_pool_t *p)
     return NULL;
 }
 
-const char *scep_printable(apr_pool_t *p, scep_bytes b, size_t most)
+/* \xNN, as it is written here. */
+static bool is_escape(const unsigned char *text, size_t len)
+{
+    static const char digits[] = "0123456789ABCDEF";
+
+    return len >= 4 && text[0] == '\\' && text[1] == 'x' && text[2] && text[3] &&
+           strchr(digits, text[2]) && strchr(digits, text[3]);
+}
+
+/* @param special escaped, too, @param again but for those that begin an escape */
+static const char *escape(apr_pool_t *p, scep_bytes b, size_t most, const char *special, bool again)
 {
     size_t shown = b.len < most ? b.len : most;
     char *text = apr_palloc(p, 4 * shown + 4);
@@ -75,14 +85,30 @@ const char *scep_printable(apr_pool_t *p, scep_bytes b, size_t most)
 
     for (size_t i = 0; i < shown; i++) {
         unsigned char c = b.data[i];
+        bool plain = !strchr(special, c) || (again && is_escape(b.data + i, shown - i));
 
-        if (c >= 0x20 && c < 0x7f && c != '\\' && c != '"')
+        if (c >= 0x20 && c < 0x7f && plain)
             *to++ = (char)c;
         else
             to += apr_snprintf(to, 5, "\\x%02X", c);
     }
     strcpy(to, shown < b.len ? "..." : "");
     return text;
+}
+
+const char *scep_printable(apr_pool_t *p, scep_bytes b, size_t most)
+{
+    return escape(p, b, most, "\\\"", false);
+}
+
+const char *scep_one_line(apr_pool_t *p, scep_bytes b, size_t most)
+{
+    return escape(p, b, most, "", false);
+}
+
+const char *scep_in_quotes(apr_pool_t *p, const char *line, size_t most)
+{
+    return escape(p, scep_bytes_of(line), most, "\\\"", true);
 }
 
 /* How many bytes follow a first one, and the least value that needs as many; -1: not a first one.

@@ -35,8 +35,16 @@ SCEP_API char *scep_base64(apr_pool_t *p, scep_bytes b);
 SCEP_API SCEP_MUST const scep_err *scep_unbase64(scep_bytes *out, const char *text, apr_pool_t *p);
 
 /** Printable form for a log: control bytes, quotes, backslashes and bytes from 0x7F on as \xNN;
- *  at most @a most input bytes, then "..." */
+ *  at most @a most input bytes, then "...". No two inputs that are shown whole look the same */
 SCEP_API const char *scep_printable(apr_pool_t *p, scep_bytes b, size_t most);
+
+/** The same for what is read by people and stands in no quotes: quotes and backslashes stay, and so
+ *  does what was made printable before. */
+SCEP_API const char *scep_one_line(apr_pool_t *p, scep_bytes b, size_t most);
+
+/** What scep_one_line() gave, to stand in quotes: quotes and backslashes as \xNN, but for those
+ * that begin a \xNN. */
+SCEP_API const char *scep_in_quotes(apr_pool_t *p, const char *line, size_t most);
 
 /** Is it UTF-8 (RFC 3629)? @param at offset of what is not */
 SCEP_API bool scep_is_utf8(scep_bytes text, size_t *at);

@@ -117,7 +117,10 @@ isnt($more->{serial}, $got->{serial}, 'R-116: another one');
 
 # ---- denied
 
-my $reason = 'not in the office register';
+# an end of a line, a letter beyond ASCII, quotes and a backslash: escaped once wherever they are read
+my $reason = qq(not in the "office" register\n of M\xC3\xBCller, EXAMPLE\\mueller);
+my $shown  = 'not in the "office" register\x0A of M\xC3\xBCller, EXAMPLE\mueller';
+my $logged = 'not in the \x22office\x22 register\x0A of M\xC3\xBCller, EXAMPLE\x5Cmueller';
 isnt($s->scepctl('deny', $s->waiting($second)->{id})->{status}, 0, 'R-113: a denial needs a reason');
 $s->deny($second, $reason);
 my $denied = poll('wait', $second);
@@ -127,8 +130,9 @@ unlike($denied->{fail_info_text} // '', qr/register/, 'R-144, S-29: the reason s
 failed($s->again($second, %{ $at{wait} }), 2, 'R-117: the same PKCSReq again is denied as well');
 my ($record) = grep { $_->{transaction_id} eq $second->{request}{transaction_id} }
     @{ $s->scepctl_must('requests', '--all', '--json') };
-is_deeply([@$record{qw(state reason)}], ['denied', $reason], 'R-113: the reason is kept');
-ok($s->logs(quotemeta $reason), 'R-113, R-162: and logged');
+is_deeply([@$record{qw(state reason)}], ['denied', $shown], 'R-113: the reason is kept');
+like($s->scepctl_must('requests', '--all'), qr/ \Q$shown\E$/m, 'R-113: … and shown');
+ok($s->logs(qr/verdict=denied .*reason="\Q$logged\E" /), 'R-113, R-162: and logged');
 is($s->certificates, $count + 2, 'R-113: a denied request has no certificate');
 
 # ---- revoked
@@ -167,8 +171,9 @@ failed(poll('always', $vain), 2, 'R-106, R-113: it can be denied');
 
 # ---- too many
 
-my @many = map { enrol('few', key => $_) } $key, $other_key;
+my @many = map { enrol('few', key => $_, subject => qq(CN=M\xC3\xBCller "Inc.")) } $key, $other_key;
 pending($_, 'S-24: within SCEPPendingMax a request waits') for @many;
+is($s->waiting($many[0])->{subject}, 'CN=M\C3\BCller \"Inc.\"', 'R-087: a subject is shown as RFC 4514 writes it');
 my $spare = $s->mint(%{ $at{few}{at} });
 my $third = enrol('few', key => $third_key, challenge => $spare);
 ok(($third->{pki_status} // '') ne '3' && !$third->{serial}, 'S-24: beyond it it does not') or diag(SCEPTest::describe($third));

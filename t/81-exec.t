@@ -108,10 +108,16 @@ if (defined $exec_user) {
     chown $exec_id[0], -1, "$dir/programs/no";
     refused('a program that belongs to SCEPExecUser', qr/\[authority no\]: program .*give it to root/);
     chown 0, -1, "$dir/programs/no";
+    chmod 0700, "$dir/programs/no";
+    refused('a program that SCEPExecUser may not execute', qr/\[authority no\]: program .*may not execute the program: chmod a\+rx/);
+    $s->expect_log('SCEP0001: .*may not execute the program');
+    like($s->start // 'it started', qr/may not execute the program/, '… and httpd does not start');
+    chmod 0755, "$dir/programs/no";
     local $s->{server} = '';
+    my $none = qr/no user to run it as is given: set SCEPExecUser/;
+    refused('a program without SCEPExecUser', $none);
     $s->expect_log('SCEP0001: .*set SCEPExecUser');
-    my $why = $s->start;
-    like($why // 'it started', qr/no user to run it as is given: set SCEPExecUser/, 'without SCEPExecUser httpd does not start');
+    like($s->start // 'it started', $none, '… and httpd does not start');
 }
 # ---- the script by itself, in a folder of its own
 

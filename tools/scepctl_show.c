@@ -56,7 +56,7 @@ const char *when(uint64_t seconds, apr_pool_t *p)
 /* What a device wrote reaches neither the terminal nor JSON unescaped. */
 const char *clean(const char *text, apr_pool_t *p)
 {
-    return scep_printable(p, scep_bytes_of(text), 1024);
+    return scep_one_line(p, scep_bytes_of(text), 1024);
 }
 
 json_t *text_json(const char *text, apr_pool_t *p)

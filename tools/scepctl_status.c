@@ -10,7 +10,7 @@
 
 static const char *shown(const char *text, apr_pool_t *p)
 {
-    return *text ? scep_printable(p, scep_bytes_of(text), 1024) : "-";
+    return *text ? clean(text, p) : "-";
 }
 
 static const char *date(uint64_t seconds, apr_pool_t *p)

@@ -117,6 +117,39 @@ START_TEST(a_log_line_holds_no_control_bytes_quotes_or_backslashes)
 }
 END_TEST
 
+START_TEST(a_line_of_its_own_holds_no_control_bytes)
+{
+    ck_assert_str_eq(scep_one_line(p, BYTES("O=Example\\, \"Inc\"\n\x1B[2J\xC3\xA9\0"), 100),
+                     "O=Example\\, \"Inc\"\\x0A\\x1B[2J\\xC3\\xA9\\x00");
+    ck_assert_str_eq(scep_one_line(p, BYTES("abcdef"), 5), "abcde...");
+    ck_assert_str_eq(scep_one_line(p, (scep_bytes){ NULL, 0 }, 10), "");
+}
+END_TEST
+
+START_TEST(what_is_printable_is_escaped_once)
+{
+    const char *line = scep_one_line(p, BYTES("a\\b\"\n\xC3"), 100);
+    const char *quoted = scep_in_quotes(p, line, 100);
+
+    ck_assert_str_eq(line, "a\\b\"\\x0A\\xC3");
+    ck_assert_str_eq(scep_one_line(p, scep_bytes_of(line), 100), line);
+    ck_assert_str_eq(quoted, "a\\x5Cb\\x22\\x0A\\xC3");
+    ck_assert_str_eq(scep_in_quotes(p, quoted, 100), quoted);
+    ck_assert_str_eq(scep_one_line(p, scep_bytes_of(quoted), 100), quoted);
+    /* not as it is written here, or not whole */
+    ck_assert_str_eq(scep_in_quotes(p, "\\xab \\X0A \\xG0 \\x0g \\x0", 100),
+                     "\\x5Cxab \\x5CX0A \\x5CxG0 \\x5Cx0g \\x5Cx0");
+    ck_assert_str_eq(scep_in_quotes(p, "\\x0A", 3), "\\x5Cx0...");
+    ck_assert_str_eq(scep_in_quotes(p, "a\nb", 100), "a\\x0Ab");
+}
+END_TEST
+
+START_TEST(two_inputs_never_look_the_same)
+{
+    ck_assert_str_ne(scep_printable(p, BYTES("\""), 100), scep_printable(p, BYTES("\\x22"), 100));
+}
+END_TEST
+
 /* Made with: printf '\0\0\0\0\0\0\0\3abc\0\0\0\0\0\0\0\0' | sha256sum */
 #define ABC_AND_NOTHING "F5A934B5AB96157B46905E4DEC48FF8175FE8926C36EC293B98C8FBD0886171B"
 
@@ -443,6 +476,9 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, long_base64_has_no_line_breaks);
     tcase_add_loop_test(cases, what_is_not_strictly_base64_is_refused, 0, ROWS(not_base64));
     tcase_add_test(cases, a_log_line_holds_no_control_bytes_quotes_or_backslashes);
+    tcase_add_test(cases, a_line_of_its_own_holds_no_control_bytes);
+    tcase_add_test(cases, what_is_printable_is_escaped_once);
+    tcase_add_test(cases, two_inputs_never_look_the_same);
     tcase_add_loop_test(cases, utf_8_is_that_of_the_rfc, 0, ROWS(texts));
     tcase_add_test(cases, different_lists_never_hash_alike);
     tcase_add_test(cases, numbers_are_big_endian);

@@ -152,6 +152,18 @@ static void lose(const char *id)
     ck_assert_ptr_nonnull(office_room_waiting(o, id, p));
 }
 
+START_TEST(what_is_lost_when_it_is_asked_again_says_how_that_began)
+{
+    remote_room_does(ca, REMOTE_BREAKS);
+    assert_status(enrol("1"), SCEP_STATUS_PENDING);
+    remote_room_does(ca, REMOTE_LOSES);
+    later(30);
+    ck_assert(remote_room_is(o, "1", "lost", p));
+    ck_assert_str_eq(remote_room_row(o, "1", p)->reason,
+                     "it cannot be known; before that: no answer in time");
+}
+END_TEST
+
 START_TEST(what_is_lost_is_said_once_and_approved_or_denied)
 {
     const char *id;
@@ -519,6 +531,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, what_a_connector_has_kept_before_it_broke_is_there_again);
     tcase_add_test(cases, what_a_connector_has_kept_for_an_ask_that_was_not_sent_is_void);
     tcase_add_test(cases, a_poll_that_failed_changes_nothing);
+    tcase_add_test(cases, what_is_lost_when_it_is_asked_again_says_how_that_began);
     tcase_add_test(cases, what_is_lost_is_said_once_and_approved_or_denied);
     tcase_add_test(cases,
                    five_failures_in_a_row_and_the_CA_is_left_alone_before_a_challenge_is_used);
