@@ -238,7 +238,7 @@ START_TEST(a_CA_that_hangs_keeps_nobody_waiting)
     begin = apr_time_now();
     for (int i = 2; i < 20; i++)
         assert_status(enrol(apr_itoa(p, i)), SCEP_STATUS_PENDING); /* at once */
-    ck_assert_int_lt(apr_time_now() - begin, apr_time_from_sec(2));
+    ck_assert_int_lt(apr_time_now() - begin, apr_time_from_sec(10));
     ck_assert_int_le(ca->hanging, ca->authority->conf->concurrency);
     remote_room_does(ca, REMOTE_ISSUES);
     for (int i = 1; i < 20; i++)
