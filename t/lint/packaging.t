@@ -105,8 +105,8 @@ is_deeply([sort keys %labels], [sort keys %declared], 'labels and types are the 
 my %used = map { $_ => 1 } $te =~ /\b(scep_\w+_t)\b/g;
 is_deeply([sort keys %used], [sort keys %declared], 'and no other is used');
 SKIP: {
-    my ($devel) = grep { -f } '/usr/share/selinux/devel/Makefile';
-    skip('the SELinux policy development files are not installed', 1) if !$devel;
+    my $devel = '/usr/share/selinux/devel/Makefile';
+    skip('the SELinux policy development files are not installed', 1) if !-f $devel && ($ENV{CI} // '') ne 'true';
     spew("$tmp/mod_scep.$_", slurp("$top/conf/selinux/mod_scep.$_")) for qw(te fc);
     my $built = run(['make', '-C', $tmp, '-f', $devel, 'mod_scep.pp'], timeout => 300);
     is($built->{status}, 0, 'the policy module builds') or diag($built->{output});
