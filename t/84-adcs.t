@@ -276,6 +276,11 @@ sub send_until_answered {
     return;
 }
 
+sub unsettled {
+    my @rows = $s->query(q{SELECT id, state, subject, reason FROM scep_request WHERE authority = 'via' AND state NOT IN ('issued')});
+    return map { "$_->{id} $_->{state} $_->{subject}: $_->{reason}" } @rows;
+}
+
 for my $n (1 .. $kills) {
     my $device = $killed[$n - 1];
     unlink "$dir/answered";
@@ -304,8 +309,36 @@ for my $device (@killed) {
 }
 is_deeply(\@lost,  [], 'R-113: no certificate is lost');
 is_deeply(\@twice, [], 'and none was issued twice') or diag($s->log_tail(60));
-my @left = $s->query(q{SELECT id, state, reason FROM scep_request WHERE authority = 'via' AND state NOT IN ('issued')});
-is_deeply([map { "$_->{id} $_->{state} $_->{reason}" } @left], [], 'all of them are settled');
+is_deeply([unsettled()], [], 'all of them are settled');
+
+# ---- a CA that is restored from a backup: it gives numbers a second time
+
+{
+    issued(enrol('via', 'before the restore'), 'a device enrols');
+    my $restored = $ad->last_request - 8;
+    must(['rm', '-r', map { $ad->ca . "/requests/$_" } $restored + 1 .. $ad->last_request]);
+    spew($ad->ca . '/last', $restored);
+    issued(enrol('via', 'after the restore'), 'after the CA was restored, too');
+    spew($hold, $ad->last_request);
+    $reply = enrol('via', 'lost after the restore');
+    pending($reply, 'and an answer that is then lost');
+    unlink $hold;
+    issued(decided($reply, 'via', 60), '… is found') or diag($s->log_tail(40));
+    is(scalar(requests_of('lost after the restore')), 1, '… among the new numbers: it is not asked for once more');
+}
+
+# The row that a check of the configuration asks for may be a failure, which is no fault of the CA's.
+{
+    my $disposition = $ad->request_file(1, 'disposition');
+    for my $case ([$disposition, 'issued'], [0x80094012, 'a failure']) {
+        $ad->request_file(1, 'disposition', $case->[0]);
+        my $check = run([SCEPServer::built('scep-ca'), 'check', $s->ca_conf], timeout => slow(60), env => $s->sanitizer_env)->{output};
+        like($check, qr/^authority via,(?: .*\n)+?  reached +yes$/m, "scep-ca check: the CA is reached, and its first request is $case->[1]")
+            or diag($check);
+        like($check, qr/^authority silent,(?: .*\n)+?  reached +no: /m, '… and one that says nothing is not');
+    }
+    $ad->request_file(1, 'disposition', $disposition);
+}
 
 # ---- answers that are changed on the way
 
@@ -321,7 +354,8 @@ is_deeply([map { "$_->{id} $_->{state} $_->{reason}" } @left], [], 'all of them 
         push @not, $n if !$answer->{serial};
         push @wrong, $n if issued_of("mutated-$n") != 1;
     }
-    is_deeply(\@not, [], 'with answers that are changed on the way, all devices have a certificate in the end') or diag($s->log_tail(40));
+    is_deeply(\@not, [], 'with answers that are changed on the way, all devices have a certificate in the end')
+        or diag(explain([unsettled()]), $s->log_tail(200));
     is_deeply(\@wrong, [], 'and no two');
     is_deeply([$s->ca_pids], [$pid], 'scep-ca is the same');
 }

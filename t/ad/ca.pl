@@ -80,9 +80,11 @@ sub issue {
         write_file("$at/extensions", $extensions);
         $how = "-extfile '$at/extensions'";
     }
+    # no row's number: a CA that was restored gives those again
+    my $serial = sprintf '0x1%s', join '', map { sprintf '%04X', rand 65536 } 1 .. 4;
     my $made = openssl("req -inform DER -in '$at/request' -out '$at/request.pem' -verify")
         && openssl("x509 -req -in '$at/request.pem' -CA '$ca/ca.pem' -CAkey '$ca/ca.key'"
-            . " -set_serial $id -days 365 $how -out '$at/cert.pem'")
+            . " -set_serial $serial -days 365 $how -out '$at/cert.pem'")
         && openssl("x509 -in '$at/cert.pem' -outform DER -out '$at/cert'")
         && openssl("crl2pkcs7 -nocrl -certfile '$at/cert.pem' -certfile '$ca/ca.pem' -outform DER -out '$at/chain'");
     return (disposition => $hresult{signature}, message => 'Error Verifying Request Signature') if !$made;

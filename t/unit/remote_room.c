@@ -8,7 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE 10
+#define BROKEN "no answer in time"
+/* More than the ten seconds after which one is asked again whom the clock was put forward for too
+ * early. */
+#define PATIENCE 15
 
 static const scep_err *issue(connector_answer *out, remote *r, const connector_ask *ask,
                              apr_pool_t *p)
@@ -100,7 +103,7 @@ static const scep_err *submit(connector_answer *out, connector *self, const conn
         break;
     }
     out->asked = true;
-    return scep_fail(p, UNAVAILABLE, "no answer in time");
+    return scep_fail(p, UNAVAILABLE, BROKEN);
 }
 
 remote *remote_room_up(office *o, apr_pool_t *p)
@@ -166,14 +169,26 @@ const scep_wire_request *remote_room_row(office *o, const char *id, apr_pool_t *
     return NULL;
 }
 
-bool remote_room_is(office *o, const char *id, const char *state, apr_pool_t *p)
+/* @param reason NULL: any */
+static bool is_by_and_by(office *o, const char *id, const char *state, const char *reason,
+                         apr_pool_t *p)
 {
     for (int i = 0; i < PATIENCE * 50; i++) {
         const scep_wire_request *r = remote_room_row(o, id, p);
 
-        if (r && !strcmp(r->state, state))
+        if (r && !strcmp(r->state, state) && (!reason || !strcmp(r->reason, reason)))
             return true;
         usleep(20000);
     }
     return false;
+}
+
+bool remote_room_is(office *o, const char *id, const char *state, apr_pool_t *p)
+{
+    return is_by_and_by(o, id, state, NULL, p);
+}
+
+bool remote_room_broke(office *o, const char *id, apr_pool_t *p)
+{
+    return is_by_and_by(o, id, "asked", BROKEN, p);
 }

@@ -45,12 +45,15 @@ remote *remote_room_up(office *o, apr_pool_t *p);
 void remote_room_down(office *o, remote *r);
 
 void remote_room_does(remote *r, remote_does what);
-/** Wait until it was asked so often, ten seconds at most. @return whether it was */
+/** Wait until it was asked so often, some seconds at most. @return whether it was */
 bool remote_room_asked(remote *r, int times);
 
 /** The row of a request as it stands; by its transactionID. NULL: none */
 const scep_wire_request *remote_room_row(office *o, const char *id, apr_pool_t *p);
-/** Wait until it is in that state, ten seconds at most. @return whether it is */
+/** Wait until it is in that state, some seconds at most. @return whether it is */
 bool remote_room_is(office *o, const char *id, const char *state, apr_pool_t *p);
+/** Likewise, until it is "asked" and that was recorded to have failed (REMOTE_BREAKS): while it is
+ *  being asked it is in that state, too. */
+bool remote_room_broke(office *o, const char *id, apr_pool_t *p);
 
 #endif
