@@ -51,7 +51,7 @@ static const scep_err *authenticate(dcerpc *c, const dcerpc_interface *interface
     dcerpc_pdu pdu;
     scep_bytes token;
 
-    SCEP_TRY(dcerpc_auth_begin(&c->auth, &token, target, d, c->p));
+    SCEP_TRY(dcerpc_auth_begin(&c->auth, &token, target, d, c->p, p));
     verifier = dcerpc_auth_verifier(c->auth);
     for (int leg = 0; leg < LEGS_MOST; leg++) {
         SCEP_TRY(exchange_leg(&pdu, c, leg == 0, interface, &verifier, token, d, p));

@@ -251,17 +251,17 @@ static leg *make_leg(const dcerpc_target *target, apr_pool_t *p)
 }
 
 const scep_err *dcerpc_auth_begin(dcerpc_auth **out, scep_bytes *token, const dcerpc_target *target,
-                                  moment d, apr_pool_t *p)
+                                  moment d, apr_pool_t *life, apr_pool_t *p)
 {
     static const aside_kind kind = { first_leg, drop_leg };
-    dcerpc_auth *auth = apr_pcalloc(p, sizeof(*auth));
+    dcerpc_auth *auth = apr_pcalloc(life, sizeof(*auth));
     leg *l = make_leg(target, p);
 
     if (!l)
         return scep_fail(p, UNAVAILABLE, "out of memory");
     SCEP_TRY(aside_do(target->login->place, &kind, l, d, p));
     auth->leg = l;
-    apr_pool_cleanup_register(p, auth, drop_auth, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(life, auth, drop_auth, apr_pool_cleanup_null);
     if (*l->why)
         return scep_fail(p, UNAVAILABLE, "Kerberos, %s for %s: %s", l->principal, l->target,
                          l->why);

@@ -48,12 +48,13 @@ typedef struct dcerpc_target {
 
 /**
  * Begin a context: fetches tickets where none are kept.
- * @param out belongs to @a p
+ * @param out belongs to @a life, the connection's pool
  * @param token what goes into the bind
  * @return NULL; UNAVAILABLE with Kerberos' reason: no ticket
  */
 SCEP_MUST const scep_err *dcerpc_auth_begin(dcerpc_auth **out, scep_bytes *token,
-                                            const dcerpc_target *target, moment d, apr_pool_t *p);
+                                            const dcerpc_target *target, moment d, apr_pool_t *life,
+                                            apr_pool_t *p);
 
 /** The next leg. @param token what the server said. @param answer len 0: nothing more to send.
  *  @return NULL, or UNAVAILABLE: the server is not who it should be, or grants too little */

@@ -330,7 +330,7 @@ is_deeply([unsettled()], [], 'all of them are settled');
 # The row that a check of the configuration asks for may be a failure, which is no fault of the CA's.
 {
     my $disposition = $ad->request_file(1, 'disposition');
-    for my $case ([$disposition, 'issued'], [0x80094012, 'a failure']) {
+    for my $case ([$disposition, 'issued'], [0x800706ba, 'a failure']) {
         $ad->request_file(1, 'disposition', $case->[0]);
         my $check = run([SCEPServer::built('scep-ca'), 'check', $s->ca_conf], timeout => slow(60), env => $s->sanitizer_env)->{output};
         like($check, qr/^authority via,(?: .*\n)+?  reached +yes$/m, "scep-ca check: the CA is reached, and its first request is $case->[1]")

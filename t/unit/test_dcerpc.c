@@ -2,6 +2,7 @@
  */
 #include "suite.h"
 
+#include "icpr.h"
 #include "rpc_room.h"
 
 #include <apr_strings.h>
@@ -297,6 +298,32 @@ START_TEST(a_login_has_a_principal_and_a_keytab)
 }
 END_TEST
 
+/* The keytab has no key, so no KDC is asked. */
+START_TEST(the_reason_why_there_is_no_ticket_outlives_the_connection)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    dcerpc_server server = { .target = { .mechanism = DCERPC_KERBEROS, .host = "127.0.0.1" } };
+    moment d = deadline_in(apr_time_from_sec(30));
+    socklen_t size = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    const scep_err *err;
+    apr_pool_t *next;
+    dcerpc *c;
+
+    FIXTURE_MUST(fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 &&
+                 getsockname(fd, (struct sockaddr *)&at, &size) == 0 && listen(fd, 1) == 0);
+    server.port = ntohs(at.sin_port);
+    assert_ok(dcerpc_login_make(&server.target.login, "ndes@CORP.TEST", "/dev/null", p));
+    err = dcerpc_open(&c, &server, &icpr_interface, d, p);
+    FIXTURE_MUST(apr_pool_create(&next, NULL) == APR_SUCCESS);
+    for (int i = 0; i < 16; i++)
+        memset(apr_palloc(next, 7000), 'A', 7000);
+    assert_says("Kerberos, ndes@CORP.TEST for host@127.0.0.1: ", err);
+    apr_pool_destroy(next);
+    close(fd);
+}
+END_TEST
+
 static void add_tests(TCase *cases)
 {
     tcase_add_test(cases, fragments_of_a_response_are_put_together);
@@ -307,6 +334,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, a_request_that_is_not_sent_whole_was_not_asked);
     tcase_add_test(cases, whom_nobody_serves_is_said);
     tcase_add_test(cases, a_login_has_a_principal_and_a_keytab);
+    tcase_add_test(cases, the_reason_why_there_is_no_ticket_outlives_the_connection);
 }
 
 int main(void)
