@@ -117,15 +117,16 @@ static const scep_err *settle_pending(store_tx *tx, void *baton)
     return done ? use_challenge(tx, a) : NULL;
 }
 
-static const scep_err *judge(application *a)
+static const scep_err *facts_of(policy_facts *out, const application *a)
 {
     const scep_settings *s = &a->endpoint->settings;
-    policy_facts facts = {
+
+    *out = (policy_facts){
         .message_type = a->message_type,
         .csr = a->csr,
         .template = a->template,
         .enforce_password = a->enforced,
-        /* a policy module is asked last */
+        /* a policy module judges it by itself */
         .challenge_good = a->challenge_good || a->endpoint->module,
         .bound = a->bound,
         .minimum_hash_bits = scep_settings_hash_bits(s, SCEP_SET_MinimumHash),
@@ -139,22 +140,43 @@ static const scep_err *judge(application *a)
         .window_days = scep_settings_number(s, SCEP_SET_RenewalWindow),
         .now = apr_time_sec(scep_now()),
     };
-    policy_verdict verdict;
-
     if (a->old)
-        SCEP_TRY(scep_time_seconds(&facts.old_not_after, X509_get0_notAfter(a->old), a->p));
-    /* whoever has neither a challenge nor a certificate claims nothing that anybody stands for */
-    if (facts.challenge_good || a->old)
-        SCEP_TRY(
-            office_directory_confirms(&facts.sid_doubt, a->authority, a->template, a->csr, a->p));
-    verdict = policy_judge(&facts, a->p);
+        SCEP_TRY(scep_time_seconds(&out->old_not_after, X509_get0_notAfter(a->old), a->p));
+    return NULL;
+}
+
+static const scep_err *judge_by(application *a, const policy_facts *facts)
+{
+    const policy_verdict verdict = policy_judge(facts, a->p);
+
     a->pends = verdict.outcome == POLICY_PEND;
     a->uses_challenge = a->transaction->challenged = verdict.uses_challenge;
     if (verdict.outcome != POLICY_DENY)
-        return office_module_verify(a);
+        return NULL;
     if (a->uses_challenge)
         SCEP_TRY(store_run(a->o->store, settle_contradicted, a, a->p));
     return scep_err_make(a->p, verdict.code, __FILE__, __LINE__, "%s", verdict.reason);
+}
+
+/* Whoever has neither a challenge nor a certificate claims nothing that anybody stands for: the
+ * directory is not asked about his SID. Where it is a policy module that knows challenges, that is
+ * asked before; otherwise it is the last to be asked. */
+static const scep_err *judge(application *a)
+{
+    bool module_first = a->endpoint->module && !a->old;
+    policy_facts facts;
+
+    SCEP_TRY(facts_of(&facts, a));
+    if (module_first) {
+        facts.sid_doubt = ""; /* a SID is judged below */
+        SCEP_TRY(judge_by(a, &facts));
+        SCEP_TRY(office_module_verify(a));
+    }
+    if (facts.challenge_good || a->old)
+        SCEP_TRY(
+            office_directory_confirms(&facts.sid_doubt, a->authority, a->template, a->csr, a->p));
+    SCEP_TRY(judge_by(a, &facts));
+    return module_first ? NULL : office_module_verify(a);
 }
 
 static const scep_err *as_answered(const application *a)

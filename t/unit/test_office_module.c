@@ -145,6 +145,36 @@ START_TEST(a_challenge_whose_request_waits_is_no_other_requests)
 }
 END_TEST
 
+/* "S-1-5-21-1-2-3-1104" */
+#define SID_EXTENSION                                                           \
+    "1.3.6.1.4.1.311.25.2=DER:3025A023060A2B060104018237190201A0150413532D312D" \
+    "352D32312D312D322D332D31313034"
+
+/* Of an authority without a directory none is confirmed. */
+START_TEST(a_SID_is_asked_about_only_for_whom_the_module_knows)
+{
+    fixture_request r = { .key = fixture_key(0), .challenge = "one", .extensions = SID_EXTENSION };
+    office_endpoint *e = office_endpoint_find(o, "devices");
+    scep_wire_verdict v;
+
+    for (int i = 0; i < e->authority->conf->templates->nelts; i++)
+        APR_ARRAY_IDX(e->authority->conf->templates, i, conf_template *)->allow_sid =
+            CONF_SID_DIRECTORY;
+    module.waits = "another";
+    v = office_room_enrol(o, "devices", "0", fixture_csr(&r, p), p);
+    ck_assert_msg(v.code == SCEP_CHALLENGE, "%s", v.detail);
+    module.waits = NULL;
+    v = office_room_enrol(o, "devices", "0", fixture_csr(&r, p), p);
+    ck_assert_msg(v.code == SCEP_REFUSED && strstr(v.detail, "no directory to confirm it"), "%s",
+                  v.detail);
+    ck_assert_int_eq(module.verified, 2);
+    ck_assert_int_eq(module.told_issued, 0);
+    r.extensions = NULL;
+    v = office_room_enrol(o, "devices", "1", fixture_csr(&r, p), p);
+    ck_assert_msg(v.status == SCEP_STATUS_ISSUED, "%s", v.detail);
+}
+END_TEST
+
 START_TEST(a_module_that_is_down_leaves_the_request_waiting)
 {
     ck_assert_int_eq(enrol("manual", 0).status, SCEP_STATUS_PENDING);
@@ -396,6 +426,7 @@ static void add_tests(TCase *cases)
     tcase_add_checked_fixture(cases, up, down);
     tcase_add_test(cases, one_challenge_gets_one_certificate_of_requests_that_wait);
     tcase_add_test(cases, a_challenge_whose_request_waits_is_no_other_requests);
+    tcase_add_test(cases, a_SID_is_asked_about_only_for_whom_the_module_knows);
     tcase_add_test(cases, a_module_that_is_down_leaves_the_request_waiting);
     tcase_add_test(cases, a_poll_tells_challenge_and_csr_where_the_approval_was_not_heard_of);
     tcase_add_test(cases, of_two_certificates_by_one_challenge_one_is_delivered);
