@@ -67,8 +67,9 @@ struct connector {
      * @param out zeroed by the caller
      * @return NULL and an answer; UNAVAILABLE: the CA could not be asked or did not answer, try
      *         again; CONFIG: it is never going to work until an administrator mends something,
-     *         which is said (a template the CA does not have, a right that is missing). After an
-     *         error out->asked tells whether the CA may have got it
+     *         which is said (a template the CA does not have, a right that is missing, a request
+     *         that the CA fails at), and says nothing about other requests. After an error
+     *         out->asked tells whether the CA may have got it
      */
     const scep_err *(*submit)(connector_answer *out, connector *self, const connector_ask *ask,
                               apr_pool_t *p);

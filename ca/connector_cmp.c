@@ -75,6 +75,8 @@ static const scep_err *rejected(connector_answer *out, const cmp_talk *t, const 
         return scep_fail(t->p, CONFIG, "the CA refuses this service and not the device: %s", words);
     case CMP_LATER:
         return scep_fail(t->p, UNAVAILABLE, "%s", words);
+    case CMP_FAILED: /* no fault that leaves the CA alone: one request could bring that about */
+        return scep_fail(t->p, CONFIG, "the CA fails at this request: %s", words);
     case CMP_DENIED:
         break;
     }

@@ -105,6 +105,7 @@ SCEP_MUST const scep_err *cmp_talk_profile(cmp_talk *talk, const char *name);
 typedef enum cmp_verdict {
     CMP_DENIED, /* a decision on this request */
     CMP_LATER,  /* the CA is not in order */
+    CMP_FAILED, /* the CA fails at this request: of others it says nothing */
     CMP_MEND    /* this service may not ask, or asks in a way the CA does not take */
 } cmp_verdict;
 

@@ -6,10 +6,10 @@
 #define WORDS_MOST 400
 
 /* The CA is not in order, or the exchange was not: the same request may do better. */
-#define LATER                                                                           \
-    (OSSL_CMP_CTX_FAILINFO_systemUnavail | OSSL_CMP_CTX_FAILINFO_systemFailure |        \
-     OSSL_CMP_CTX_FAILINFO_timeNotAvailable | OSSL_CMP_CTX_FAILINFO_badRecipientNonce | \
-     OSSL_CMP_CTX_FAILINFO_badSenderNonce | OSSL_CMP_CTX_FAILINFO_transactionIdInUse)
+#define LATER                                                                         \
+    (OSSL_CMP_CTX_FAILINFO_systemUnavail | OSSL_CMP_CTX_FAILINFO_timeNotAvailable |   \
+     OSSL_CMP_CTX_FAILINFO_badRecipientNonce | OSSL_CMP_CTX_FAILINFO_badSenderNonce | \
+     OSSL_CMP_CTX_FAILINFO_transactionIdInUse)
 
 /* Who asks is not known, not trusted or not allowed to, or asks the wrong one: no request of any
  * device fares better until that is mended. badTime is about the clock (5.1.1). */
@@ -27,7 +27,9 @@ cmp_verdict cmp_judge(int fail_info, bool has_proof)
      * takes it for no device */
     if ((fail_info & OSSL_CMP_CTX_FAILINFO_badPOP) && !has_proof)
         return CMP_MEND;
-    return fail_info & LATER ? CMP_LATER : CMP_DENIED;
+    if (fail_info & LATER)
+        return CMP_LATER;
+    return fail_info & OSSL_CMP_CTX_FAILINFO_systemFailure ? CMP_FAILED : CMP_DENIED;
 }
 
 const char *cmp_words(const OSSL_CMP_CTX *ctx, apr_pool_t *p)

@@ -28,7 +28,9 @@ START_TEST(each_rejection_has_its_meaning)
         { OSSL_CMP_CTX_FAILINFO_badPOP, "p10cr", -1 },
         { OSSL_CMP_CTX_FAILINFO_badPOP, "ir", SCEP_CONFIG },
         { OSSL_CMP_CTX_FAILINFO_systemUnavail, "p10cr", SCEP_UNAVAILABLE },
-        { OSSL_CMP_CTX_FAILINFO_systemFailure, "p10cr", SCEP_UNAVAILABLE },
+        { OSSL_CMP_CTX_FAILINFO_systemFailure, "p10cr", SCEP_CONFIG },
+        { OSSL_CMP_CTX_FAILINFO_systemFailure | OSSL_CMP_CTX_FAILINFO_systemUnavail, "p10cr",
+          SCEP_UNAVAILABLE },
         { OSSL_CMP_CTX_FAILINFO_timeNotAvailable, "p10cr", SCEP_UNAVAILABLE },
         { OSSL_CMP_CTX_FAILINFO_notAuthorized, "p10cr", SCEP_CONFIG },
         { OSSL_CMP_CTX_FAILINFO_badMessageCheck, "p10cr", SCEP_CONFIG },
@@ -339,7 +341,7 @@ END_TEST
 static void add_tests(TCase *c)
 {
     tcase_add_checked_fixture(c, begin_room, cmp_room_end);
-    tcase_add_loop_test(c, each_rejection_has_its_meaning, 0, 15);
+    tcase_add_loop_test(c, each_rejection_has_its_meaning, 0, 16);
     tcase_add_loop_test(c, an_answer_that_was_changed_decides_nothing, 0, 2);
     tcase_add_test(c, an_error_without_protection_decides_nothing);
     tcase_add_loop_test(c, only_the_ca_speaks_for_the_ca, 0, 6);
