@@ -24,7 +24,8 @@
  * switched off may still ask for the answer. */
 #define KEEP_SECONDS (7 * 24 * 60 * 60)
 
-/* What stays wrong is said once an hour. */
+/* What stays wrong is said once an hour; a foreign_crl that cannot be fetched at each try, which is
+ * every five minutes, as between two of them nothing wrong is heard of it. */
 #define SAY_AGAIN apr_time_from_sec(60 * 60)
 
 typedef struct complaint {

@@ -41,7 +41,9 @@
  *   allow_sid                            yes, no, or directory: if the authority's directory says
  *                                        that it is the account's SID; left out: no
  *   from_directory                       yes: days, key_usage, extended_key_usage are ca_template's
- *                                        in the authority's directory; left out: no
+ *                                        in the authority's directory, and not said here; the
+ *                                        larger minimum_rsa_bits counts, and it may bring approval,
+ *                                        and allow_sid = no; left out: no
  *   crl_url, issuer_url, ocsp_url        left out: the certificate names none
  *   approval                             no, enrol, always; left out: no
  *   enroll = alice, @wifi                who may fetch a challenge for it: users, and groups behind

@@ -25,8 +25,10 @@ SCEP_MUST const scep_err *foreign_make(foreign **out, const char *where,
  *  (the detail says why) */
 SCEP_MUST const scep_err *foreign_check(foreign_status *out, foreign *f, X509 *cert, apr_pool_t *p);
 
-/** Fetch a URL where it is due: at first, hourly, and when nextUpdate is near. At most 30 seconds,
- *  16 MiB. A file is read where it has changed. A failure keeps the former one.
+/** Fetch a URL where it is due: at first, hourly, every ten minutes when nextUpdate is near or
+ * over, and five minutes after a failure. At most 30 seconds, 16 MiB. A file is read where it has
+ * changed. A failure keeps the former one. That a CRL has ended is no failure: foreign_check() says
+ * so.
  *  @return NULL, or UNAVAILABLE: once for each failure, for the log */
 SCEP_MUST const scep_err *foreign_refresh(foreign *f, apr_pool_t *p);
 

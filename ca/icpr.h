@@ -3,8 +3,8 @@
  * ([MS-ICPR] 3.2.4.1.1, with the rules of [MS-WCCE] 3.2.1.4.2.1 and 3.2.2.6.2).
  *
  * Everything here says what the CA said, whatever that is, in an icpr_answer; an error is
- * UNAVAILABLE and means that it did not answer (dcerpc.h). Only ISSUED, PENDING and DENIED are
- * decisions.
+ * UNAVAILABLE and means that it did not answer (dcerpc.h), or CONFIG, where a name or a request is
+ * none that can be sent: then nothing was. Only ISSUED, PENDING and DENIED are decisions.
  *
  * Not checked here: whether a certificate has the request's key, who signed it, its dates. Whoever
  * hands it on has to.
@@ -55,7 +55,8 @@ typedef struct icpr_request {
  * @param authority the CA's name: the common name in its certificate
  * @param asked as dcerpc_call(): false means that the CA cannot have made anything of it
  * @return NULL and an answer; UNAVAILABLE, as dcerpc_call(); CONFIG: the template's or the CA's
- * name is none (empty, too long, not UTF-8, a control character), before anything was sent
+ * name is none (empty, too long, not UTF-8, a control character), or the request is empty or too
+ * long, before anything was sent
  */
 SCEP_MUST const scep_err *icpr_submit(icpr_answer *out, bool *asked, dcerpc *c,
                                       const char *authority, const icpr_request *request, moment d,
@@ -72,6 +73,9 @@ SCEP_MUST const scep_err *icpr_submit(icpr_answer *out, bool *asked, dcerpc *c,
  * was denied nothing tells whose it is. A CA that keeps others' requests to itself answers
  * UNAVAILABLE with E_ACCESSDENIED, which is no end of a walk; one that still works on it, with
  * CERTSRV_E_BAD_REQUESTSTATUS or no such request.
+ * @param authority as of icpr_submit()
+ * @return NULL and an answer; UNAVAILABLE, as dcerpc_call(); CONFIG: the CA's name is none, before
+ * anything was sent
  */
 SCEP_MUST const scep_err *icpr_retrieve(icpr_answer *out, dcerpc *c, const char *authority,
                                         uint32_t id, moment d, apr_pool_t *p);

@@ -12,8 +12,10 @@
 /* Whose certificates an authority renews. */
 typedef struct renewal_trust {
     STACK_OF(X509) * issuers; /* issuing CAs: its own, its successor's, renewal_ca's */
-    foreign *foreign;         /* revocation of what is not in the inventory */
-    bool elsewhere;           /* the first issuer revokes by itself: of what is in there, too */
+    foreign *foreign;         /* CRLs, asked of every certificate; one has to count for what is not
+                                 in the inventory */
+    bool elsewhere;           /* the first issuer revokes by itself: for what it issued and is in
+                                 there, too */
 } renewal_trust;
 
 /* Where a certificate shall be renewed. */

@@ -312,7 +312,9 @@ SCEP_MUST const scep_err *store_crl_head(store_tx *tx, const char *authority, st
 /** Replace the one of number c->number - 1. @param done false: another node was faster */
 SCEP_MUST const scep_err *store_crl_put(store_tx *tx, const store_crl *c, bool *done);
 
-/* An RA that scep-ca made; keys sealed (seal.h). */
+/* An RA that scep-ca made; keys sealed (seal.h). Drafts of one that a CA elsewhere is asked for
+ * (identities_draft.c) share the table, by the name of no authority: there the id is that of a
+ * step, and in place of a certificate stands what the CA said so far. */
 typedef struct store_ra {
     const char *authority;
     const char *id;                     /* SHA-256 of the encryption certificate, hex */
