@@ -35,7 +35,7 @@ static const scep_err *look_at(adcs_sight *out, void *baton, uint32_t id, apr_po
         err = adcs_see(out, &answer, l->ask->csr->key, l->scratch);
     if (err)
         return scep_fail(p, UNAVAILABLE, "%s", err->detail);
-    if (l->learns && *out != ADCS_NONE)
+    if (l->learns && *out != ADCS_NONE && !adcs_is_hidden(&answer))
         adcs_remember(l->a, id, *out == ADCS_OURS ? l->ask->id : NULL);
     if (*out == ADCS_OURS)
         l->found = scep_bytes_dup(l->p, answer.cert);

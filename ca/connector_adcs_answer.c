@@ -151,6 +151,11 @@ bool adcs_is_of_the_ca(const icpr_answer *answer)
            answer->disposition == E_ACCESSDENIED;
 }
 
+bool adcs_is_hidden(const icpr_answer *answer)
+{
+    return (answer->result ? answer->result : answer->disposition) == E_ACCESSDENIED;
+}
+
 /* There is a request, and the CA has issued for it or still may, as far as this answer tells. */
 static bool is_open(const icpr_answer *answer)
 {
@@ -178,7 +183,7 @@ const scep_err *adcs_see(adcs_sight *out, const icpr_answer *answer, EVP_PKEY *k
         break;
     }
     /* what the account asked for it may see */
-    if (adcs_is_of_the_ca(answer) && answer->hresult != E_ACCESSDENIED)
+    if (adcs_is_of_the_ca(answer) && !adcs_is_hidden(answer))
         return scep_fail(p, UNAVAILABLE, "%s", in_words(answer, p));
     *out = is_open(answer) ? ADCS_HELD : ADCS_OTHERS;
     return NULL;

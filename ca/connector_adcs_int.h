@@ -90,6 +90,9 @@ SCEP_MUST const scep_err *adcs_see(adcs_sight *out, const icpr_answer *answer, E
 /** Is the answer to a question about the CA or the account? Else it is about the number. */
 bool adcs_is_of_the_ca(const icpr_answer *answer);
 
+/** Does the CA keep to itself what there is under the number, if anything is? */
+bool adcs_is_hidden(const icpr_answer *answer);
+
 /** Does the certificate have that key? */
 bool adcs_is_of_key(scep_bytes der, EVP_PKEY *key);
 

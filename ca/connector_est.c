@@ -130,7 +130,7 @@ static const scep_err *judge(connector_answer *out, const http_answer *answer, c
         out->outcome = CONNECTOR_DENIED;
         out->reason = words(answer, p);
         /* a server may refuse for the very certificate that nobody got */
-        if (ask->lost && !strcmp(ask->cookie, COOKIE_WAITS)) {
+        if (ask->lost && *ask->cookie) {
             out->outcome = CONNECTOR_LOST;
             out->reason =
                 apr_psprintf(p, "an answer was lost, and then the CA said: %s", out->reason);

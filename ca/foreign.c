@@ -24,6 +24,7 @@ struct foreign {
     const STACK_OF(X509) * issuers;
     apr_thread_mutex_t *mutex; /* of all that follows */
     X509_CRL **crls;           /* one for each of the issuers; NULL: none */
+    X509_CRL **latest;         /* likewise: what was accepted last, even if it is not held now */
     foreign_stamp stamp;       /* of the file, when it was read */
     bool looked;               /* it was read, or fetched, or that was tried */
     apr_int64_t due;           /* seconds: of the next fetch */
@@ -40,8 +41,10 @@ static apr_status_t foreign_drop(void *data)
 {
     foreign *f = data;
 
-    for (int i = 0; i < issuers_of(f); i++)
+    for (int i = 0; i < issuers_of(f); i++) {
         X509_CRL_free(f->crls[i]);
+        X509_CRL_free(f->latest[i]);
+    }
     return APR_SUCCESS;
 }
 
@@ -54,6 +57,7 @@ const scep_err *foreign_make(foreign **out, const char *where, const STACK_OF(X5
     f->where = apr_pstrdup(p, where);
     f->issuers = issuers;
     f->crls = apr_pcalloc(p, (apr_size_t)(issuers_of(f) + 1) * sizeof(*f->crls));
+    f->latest = apr_pcalloc(p, (apr_size_t)(issuers_of(f) + 1) * sizeof(*f->latest));
     if (apr_thread_mutex_create(&f->mutex, APR_THREAD_MUTEX_DEFAULT, p) != APR_SUCCESS)
         return scep_fail(p, CONFIG, "out of memory");
     if (f->kind == A_URL)
@@ -149,8 +153,8 @@ static const char *crl_place(foreign *f, X509_CRL **found, X509_CRL *crl)
         if (!is_signed_by(crl, issuer))
             continue;
         /* whoever replays an old one takes no revocation back */
-        fault = "is older than the one in use";
-        if (is_older(crl, f->crls[i]) || is_older(crl, found[i]) || !X509_CRL_up_ref(crl))
+        fault = "is older than one that was used";
+        if (is_older(crl, f->latest[i]) || is_older(crl, found[i]) || !X509_CRL_up_ref(crl))
             continue;
         X509_CRL_free(found[i]);
         found[i] = crl;
@@ -194,6 +198,10 @@ static const scep_err *crls_take(foreign *f, scep_bytes bytes, apr_pool_t *p)
     for (int i = 0; i < issuers_of(f); i++) {
         X509_CRL_free(f->crls[i]);
         f->crls[i] = found[i];
+        if (found[i] && X509_CRL_up_ref(found[i])) {
+            X509_CRL_free(f->latest[i]);
+            f->latest[i] = found[i];
+        }
     }
     return NULL;
 }

@@ -70,6 +70,14 @@ static const scep_err *find_rules(decision *d)
     return NULL;
 }
 
+const scep_err *office_gone(const store_request *r, apr_pool_t *p)
+{
+    return scep_fail(p, CONFIG,
+                     "endpoint %s, where the request came, is not in httpd's configuration any "
+                     "more: add it again, or deny the request",
+                     r->endpoint);
+}
+
 const scep_err *office_renewal_again(const office *o, const store_request *r, apr_pool_t *p)
 {
     const office_endpoint *e = office_endpoint_find(o, r->endpoint);
@@ -80,10 +88,7 @@ const scep_err *office_renewal_again(const office *o, const store_request *r, ap
     if (!r->old.len)
         return NULL;
     if (!e)
-        return scep_fail(p, CONFIG,
-                         "endpoint %s, where the renewal was asked for, is not in httpd's "
-                         "configuration any more: add it again, or deny the request",
-                         r->endpoint);
+        return office_gone(r, p);
     SCEP_TRY(scep_cert_read(&old, r->old, p));
     place = office_renewal_place(e);
     return renewal_check(&facts, old, &e->authority->trust, &place, o->store, p);

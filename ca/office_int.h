@@ -80,6 +80,10 @@ SCEP_MUST const scep_err *office_remote_ready(const office *o, const office_auth
 bool office_remote_ask(const office *o, const office_authority *a, const char *id,
                        apr_time_t deadline, bool patient, clerks_leave_fn leaves, void *baton);
 
+/** What is said of a request whose endpoint is not served any more: what that would have asked
+ * before a yes counts is not known. @return CONFIG */
+SCEP_MUST const scep_err *office_gone(const store_request *r, apr_pool_t *p);
+
 /** The certificate that stands for a renewal may have been revoked, or have ended, while the
  *  request waited. @return NULL; as renewal_check(); CONFIG: the endpoint is gone */
 SCEP_MUST const scep_err *office_renewal_again(const office *o, const store_request *r,
@@ -144,7 +148,7 @@ SCEP_MUST const scep_err *office_module_delivered(const application *a, const st
 
 /** The same of one that waited, before an administrator's yes counts: another request may have used
  *  its challenge up meanwhile. @param e NULL: is not served any more. @return as
- *  office_module_verify() */
+ *  office_module_verify(); CONFIG: as office_gone() */
 SCEP_MUST const scep_err *office_module_verify_again(const office_endpoint *e,
                                                      const store_request *r, apr_time_t deadline,
                                                      apr_pool_t *p);

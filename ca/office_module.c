@@ -198,7 +198,9 @@ const scep_err *office_module_verify_again(const office_endpoint *e, const store
 {
     policy_module_request asked;
 
-    if (!e || !e->module)
+    if (!e)
+        return office_gone(r, p);
+    if (!e->module)
         return NULL;
     SCEP_TRY(request_of_queue(&asked, r, deadline, p));
     return verify(e->module, &asked, p);

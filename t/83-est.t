@@ -11,7 +11,8 @@ BAIL_OUT('mod_ssl is missing, and CI=true allows no test to be left out')
 plan(skip_all => 'mod_ssl is not installed') if !-e "$ENV{HTTPD_MODULES}/mod_ssl.so";
 SCEPStrongSwan::need();
 
-my $basic = "user = ra\npassword = file:\@DIR\@/est/password\n";
+my $tls   = "tls_ca = \@DIR\@/est/chain.pem\n";
+my $basic = "user = ra\npassword = file:\@DIR\@/est/password\n$tls";
 my $cert  = "client_cert = \@DIR\@/est/client.pem\nclient_key = file:\@DIR\@/est/client.key\n";
 my %authority = (
     cert     => $cert,
@@ -24,7 +25,7 @@ my %authority = (
     again    => "${cert}label = broken\nresubmit = yes\n",
     odd      => "${cert}label = odd\n",
     hang     => "${cert}label = hang\ntimeout = 1\n",
-    wrong    => "user = ra\npassword = file:\@DIR\@/est/wrong\n",
+    wrong    => "user = ra\npassword = file:\@DIR\@/est/wrong\n$tls",
     stranger => "${cert}tls_ca = \@DIR\@/est/stranger.pem\n");
 my @names = sort keys %authority;
 my $last  = @names + 1;
@@ -232,7 +233,13 @@ sub checked {
     return run([SCEPServer::built('scep-ca'), 'check', (is_root() ? ('--user', SCEPServer::ca_user()) : ()), $s->ca_conf],
         env => $s->sanitizer_env, timeout => slow(60));
 }
+my $whole = slurp($s->ca_conf);
+spew($s->ca_conf, $whole =~ s/^tls_ca = .*chain\.pem\n//mgr);
 my $checked = checked();
+is($checked->{status}, 1, 'a password for a server of the CA that certifies devices is refused');
+like($checked->{output}, qr/\[authority basic\]: user and password need tls_ca/, '… it says what to do');
+spew($s->ca_conf, $whole);
+$checked = checked();
 my %reached = $checked->{output} =~ /^authority (\w+), connector est\n.*?^  reached +(\w+)/msg;
 is_deeply([map { $reached{$_} // 'nothing' } qw(cert basic wrong stranger)], [qw(yes yes no no)], 'scep-ca check says whom it reaches')
     or diag($checked->{output});

@@ -232,6 +232,7 @@ static const struct {
     { "the account may not enrol", ICPR_DENIED, 0x80094011, 0, 0x80094011, -1, true },
     { "denied", ICPR_DENIED, 0, 2, 0, ADCS_OTHERS, false },
     { "denied, with a number in its words", ICPR_DENIED, 0, 2, 0x80094003, ADCS_OTHERS, false },
+    { "denied, with no access in its words", ICPR_DENIED, 0, 2, 0x80070005, ADCS_OTHERS, false },
     { "denied by an HRESULT", ICPR_DENIED, 0, 0x80094012, 0x80094012, ADCS_OTHERS, false },
     { "none, by the result", ICPR_NONE, 0x80094004, 0, 0x80094004, ADCS_NONE, false },
     { "none", ICPR_NONE, 0, 0x80094004, 0x80094004, ADCS_NONE, false },
@@ -254,6 +255,10 @@ START_TEST(what_is_kept_under_a_number_is_no_fault_of_the_ca)
     else
         ck_assert_msg(!err && (int)sight == sights[_i].sight, "%s: %d", row, err ? -1 : (int)sight);
     ck_assert_msg(adcs_is_of_the_ca(&a) == sights[_i].of_ca, "%s: the CA", row);
+    /* of which it is not known that there is one */
+    ck_assert_msg(adcs_is_hidden(&a) ==
+                      (!strcmp(row, "kept to itself") || !strcmp(row, "access denied")),
+                  "%s: hidden", row);
 }
 END_TEST
 

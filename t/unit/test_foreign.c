@@ -173,6 +173,29 @@ START_TEST(a_ca_that_changed_its_key_needs_the_crl_of_each)
 }
 END_TEST
 
+START_TEST(what_was_left_out_for_once_is_not_replaced_by_an_older_one)
+{
+    crl_order orders[] = { { .serials = { 7 } }, { .key = foreign_other_key, .serials = { 8 } } };
+    foreign *f;
+
+    ck_assert_int_eq(
+        sk_X509_push(foreign_issuers, foreign_ca_of("CN=Foreign CA", foreign_other_key, CA_USAGE)),
+        2);
+    f = foreign_made(foreign_path);
+    foreign_file_put(orders, 2);
+    foreign_expect_good(f, 1);
+    foreign_file_put(&orders[1], 1);
+    foreign_expect_unknown(f, "no CRL of the key");
+    orders[0] = (crl_order){ .from = -DAY };
+    foreign_file_put(orders, 2);
+    foreign_expect_unknown(f, "no CRL of the key");
+    orders[0] = (crl_order){ .serials = { 7 } };
+    foreign_file_put(orders, 2);
+    foreign_expect_good(f, 1);
+    foreign_expect_revoked(f, 7);
+}
+END_TEST
+
 START_TEST(a_certificate_of_nobody_known_is_never_good)
 {
     const crl_order order = { 0 };
@@ -264,6 +287,7 @@ Suite *foreign_suite(void)
     tcase_add_test(cases, a_changed_file_is_read_anew);
     tcase_add_test(cases, what_is_worse_does_not_replace_what_is_held);
     tcase_add_test(cases, a_ca_that_changed_its_key_needs_the_crl_of_each);
+    tcase_add_test(cases, what_was_left_out_for_once_is_not_replaced_by_an_older_one);
     tcase_add_test(cases, a_certificate_of_nobody_known_is_never_good);
     tcase_add_test(cases, a_description_says_until_when);
     tcase_add_test(cases, threads_ask_while_the_file_changes);

@@ -187,6 +187,19 @@ START_TEST(a_module_that_is_down_leaves_the_request_waiting)
 }
 END_TEST
 
+START_TEST(where_the_endpoint_is_gone_nobody_knows_whom_to_ask)
+{
+    const int n = o->endpoints->nelts;
+
+    ck_assert_int_eq(enrol("manual", 0).status, SCEP_STATUS_PENDING);
+    o->endpoints->nelts = 0;
+    assert_code(SCEP_CONFIG, approve(0));
+    ck_assert_int_eq(office_room_count(o, p), 0);
+    o->endpoints->nelts = n;
+    assert_ok(approve(0));
+}
+END_TEST
+
 START_TEST(a_poll_tells_challenge_and_csr_where_the_approval_was_not_heard_of)
 {
     scep_bytes csr;
@@ -428,6 +441,7 @@ static void add_tests(TCase *cases)
     tcase_add_test(cases, a_challenge_whose_request_waits_is_no_other_requests);
     tcase_add_test(cases, a_SID_is_asked_about_only_for_whom_the_module_knows);
     tcase_add_test(cases, a_module_that_is_down_leaves_the_request_waiting);
+    tcase_add_test(cases, where_the_endpoint_is_gone_nobody_knows_whom_to_ask);
     tcase_add_test(cases, a_poll_tells_challenge_and_csr_where_the_approval_was_not_heard_of);
     tcase_add_test(cases, of_two_certificates_by_one_challenge_one_is_delivered);
     tcase_add_test(cases, a_poll_for_a_request_that_is_not_kept_delivers_nothing);
