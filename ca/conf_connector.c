@@ -285,13 +285,12 @@ const scep_err *conf_connector_check(conf_authority *a, const conf_section *sect
                          "[authority %s]: client_cert and client_key, or user and password, say "
                          "how the CA knows who asks",
                          a->name);
-    /* who asks by a password sends it to whoever proves to be the server, and those whom ca_cert
-     * certifies are devices */
+    /* it is sent to whoever proves to be the server, and ca_cert certifies devices */
     if (a->est.password && !a->est.tls_ca)
         return conf_fail(r->p, r->path, section->line,
-                         "[authority %s]: user and password need tls_ca, whom the server's "
-                         "certificate is of: of the CA that certifies devices, one of these could "
-                         "have the server's name, and be sent the password",
+                         "[authority %s]: user and password need tls_ca, the CA of the server's "
+                         "certificate: otherwise the password could be sent to a device that has "
+                         "got a certificate with the server's name",
                          a->name);
     if (a->est.profile && a->est.label)
         return conf_fail(r->p, r->path, section->line,

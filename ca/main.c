@@ -274,6 +274,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "scep-ca: no memory\n");
         return 1;
     }
+#ifdef __SANITIZE_ADDRESS__
+    /* what a pool had is freed with it, so that whoever still reads it is seen */
+    apr_allocator_max_free_set(apr_pool_allocator_get(p), 1);
+#endif
     status = command(argc, argv, p);
     if (fflush(stdout) != 0)
         status = 1;

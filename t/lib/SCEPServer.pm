@@ -169,6 +169,8 @@ sub configuration {
     }
     $text .= 'LoadModule scep_module "' . built('mod_scep.so') . "\"\n";
     $text .= $mpm_text{ $self->{mpm} };
+    # What a pool had is freed with it, as in scep-ca: a sanitizer sees who still reads it.
+    $text .= "MaxMemFree 1\n" if is_sanitized();
     $text .= 'User ' . worker_user() . "\nGroup #" . getgrnam_of(worker_user()) . "\n" if $root;
     $text .= "LogLevel info\nLogFormat \"%h %u \\\"%r\\\" %>s %B\" short\n"
         . "CustomLog \"$dir/logs/access.log\" short\nDocumentRoot \"$dir/htdocs\"\n"

@@ -151,16 +151,20 @@ START_TEST(what_is_worse_does_not_replace_what_is_held)
 }
 END_TEST
 
+static foreign *made_for_two_keys(void)
+{
+    ck_assert_int_eq(
+        sk_X509_push(foreign_issuers, foreign_ca_of("CN=Foreign CA", foreign_other_key, CA_USAGE)),
+        2);
+    return foreign_made(foreign_path);
+}
+
 /* Another key of the same name: its CRL speaks for its own certificates. */
 START_TEST(a_ca_that_changed_its_key_needs_the_crl_of_each)
 {
     crl_order orders[] = { { .serials = { 7 } }, { .key = foreign_other_key, .serials = { 8 } } };
-    foreign *f;
+    foreign *f = made_for_two_keys();
 
-    ck_assert_int_eq(
-        sk_X509_push(foreign_issuers, foreign_ca_of("CN=Foreign CA", foreign_other_key, CA_USAGE)),
-        2);
-    f = foreign_made(foreign_path);
     foreign_file_put(&orders[1], 1);
     foreign_expect(f, foreign_device(1, "CN=Foreign CA", foreign_other_key), SCEP_OK, FOREIGN_GOOD,
                    NULL);
@@ -176,12 +180,8 @@ END_TEST
 START_TEST(what_was_left_out_for_once_is_not_replaced_by_an_older_one)
 {
     crl_order orders[] = { { .serials = { 7 } }, { .key = foreign_other_key, .serials = { 8 } } };
-    foreign *f;
+    foreign *f = made_for_two_keys();
 
-    ck_assert_int_eq(
-        sk_X509_push(foreign_issuers, foreign_ca_of("CN=Foreign CA", foreign_other_key, CA_USAGE)),
-        2);
-    f = foreign_made(foreign_path);
     foreign_file_put(orders, 2);
     foreign_expect_good(f, 1);
     foreign_file_put(&orders[1], 1);
