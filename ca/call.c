@@ -3,6 +3,8 @@
 
 #include "log.h"
 
+#include <openssl/err.h>
+
 static scep_bytes refused(const connection *c, const scep_err *err)
 {
     return connection_refusal(c, err->code, err->detail);
@@ -53,6 +55,8 @@ void call_run(office *o, connection *c)
     scep_bytes answer;
     const scep_err *err;
 
+    ERR_clear_error(); /* what another call left in this thread's queue is no reason of this one's
+                        */
     if (apr_time_now() >= c->call.deadline)
         answer = connection_refusal(c, SCEP_UNAVAILABLE, "waited too long in scep-ca's queue");
     else if (c->call.verb == SCEP_VERB_BUNDLE)

@@ -4,6 +4,7 @@
 #include "log.h"
 
 #include <apr_strings.h>
+#include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -148,7 +149,8 @@ static void serve(clerk *k, job *j, bool waited)
     apr_pool_t *p;
 
     if (apr_pool_create(&p, NULL) != APR_SUCCESS)
-        abort(); /* as pools do */
+        abort();       /* as pools do */
+    ERR_clear_error(); /* what was left of another ask is no reason of this one's */
     clerks_work(&asked, w, j->id, waited, p);
     pthread_mutex_lock(&w->all->lock);
     judge(w, &asked);

@@ -212,6 +212,7 @@ static const scep_err *cmp_submit(connector_answer *out, connector *self, const 
 static const scep_err *cmp_revoke(connector *self, scep_bytes der, int reason, moment until,
                                   apr_pool_t *p)
 {
+    const char *words;
     cmp_talk *t;
     X509 *cert;
 
@@ -227,15 +228,17 @@ static const scep_err *cmp_revoke(connector *self, scep_bytes der, int reason, m
 
         return scep_fail(p, UNAVAILABLE, "%s", err->detail);
     }
+    words = cmp_words(t->ctx, p);
     if (OSSL_CMP_CTX_get_failInfoCode(t->ctx) & OSSL_CMP_CTX_FAILINFO_certRevoked)
         return NULL; /* it is, already */
-    return scep_fail(p, REFUSED, "%s", cmp_words(t->ctx, p));
+    return scep_fail(p, REFUSED, "%s", words);
 }
 
 /* A general message that asks for nothing: any protected answer shows that both know each other. */
 static const scep_err *cmp_check(connector *self, moment until, apr_pool_t *p)
 {
     STACK_OF(OSSL_CMP_ITAV) * lines;
+    const char *words;
     bool answered;
     cmp_talk *t;
 
@@ -247,8 +250,9 @@ static const scep_err *cmp_check(connector *self, moment until, apr_pool_t *p)
         return NULL;
     if (OSSL_CMP_CTX_get_status(t->ctx) != OSSL_CMP_PKISTATUS_rejection)
         return cmp_talk_error(t);
+    words = cmp_words(t->ctx, p);
     if (cmp_judge(OSSL_CMP_CTX_get_failInfoCode(t->ctx), true) == CMP_MEND)
-        return scep_fail(p, CONFIG, "the CA refuses this service: %s", cmp_words(t->ctx, p));
+        return scep_fail(p, CONFIG, "the CA refuses this service: %s", words);
     return NULL;
 }
 
@@ -273,7 +277,8 @@ const scep_err *cmp_name(const X509_NAME **out, const char *text, apr_pool_t *p)
         if (!X509_NAME_add_entry_by_txt(name, part, MBSTRING_UTF8, (const unsigned char *)value, -1,
                                         -1, 0))
             break;
-        if (!*at) {
+        /* encoded here, once: whoever encodes a name writes into it, and clerks share this one */
+        if (!*at && X509_NAME_get0_der(name, NULL, NULL) == 1) {
             *out = name;
             return NULL;
         }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -332,9 +333,22 @@ static const scep_err *sign_one(signing *s, bool *done)
     return NULL;
 }
 
-static const scep_err *publish(const signing *s)
+/* Whoever signed first may get here last: it is always the newest that is written, by one thread at
+ * a time. */
+static const scep_err *publish(store *s, const conf_authority *a, apr_pool_t *p)
 {
-    return s->authority->crl_file ? file_put(s->authority->crl_file, s->head.der, s->pool) : NULL;
+    static pthread_mutex_t one_writes = PTHREAD_MUTEX_INITIALIZER;
+    const scep_err *err;
+    store_crl newest;
+
+    if (!a->crl_file)
+        return NULL;
+    pthread_mutex_lock(&one_writes);
+    err = whole_get(&newest, s, a->name, p);
+    if (!err && !file_holds(a->crl_file, newest.der, p))
+        err = file_put(a->crl_file, newest.der, p);
+    pthread_mutex_unlock(&one_writes);
+    return err;
 }
 
 const scep_err *crl_sign(store *s, const conf_authority *a, connector *c, crl_progress_fn progress,
@@ -356,13 +370,13 @@ const scep_err *crl_sign(store *s, const conf_authority *a, connector *c, crl_pr
                      "SCEP0303: [authority %s]: CRL number %" APR_INT64_T_FMT
                      " signed, entries: %" APR_INT64_T_FMT,
                      a->name, job.head.number, job.entries);
-            return publish(&job);
+            return publish(s, a, p);
         }
         /* what another node signed meanwhile will do, if it knows of all that was revoked */
         wanted = wanted < 0 ? job.head.wanted : wanted;
         SCEP_TRY(whole_get(&job.head, s, a->name, p));
         if (job.head.number && job.head.holds >= wanted)
-            return publish(&job);
+            return publish(s, a, p);
     }
     return scep_fail(p, UNAVAILABLE,
                      "[authority %s]: other nodes signed CRLs at the same time, %d times in a row",
@@ -386,12 +400,7 @@ const scep_err *crl_keep(store *s, const conf_authority *a, connector *c, apr_po
     SCEP_TRY(head_get(&head, s, a->name, p));
     if (is_due(&head, a))
         return crl_sign(s, a, c, NULL, NULL, p);
-    if (!a->crl_file)
-        return NULL;
-    SCEP_TRY(whole_get(&head, s, a->name, p));
-    if (file_holds(a->crl_file, head.der, p))
-        return NULL;
-    return file_put(a->crl_file, head.der, p);
+    return publish(s, a, p);
 }
 
 const scep_err *crl_get(scep_bytes *out, store *s, const char *authority, apr_pool_t *p)

@@ -280,8 +280,12 @@ static void *work(void *data)
         if (both[1].revents)
             break;
         fd = both[0].revents ? accept4(c->listener, NULL, NULL, SOCK_CLOEXEC) : -1;
-        if (fd < 0)
+        if (fd < 0) {
+            /* of too many descriptors: whoever waits stays there to be accepted */
+            if (errno == EMFILE || errno == ENFILE)
+                (void)poll(&both[1], 1, 1000);
             continue;
+        }
         welcome(k, fd, p);
         close(fd);
         apr_pool_clear(p);

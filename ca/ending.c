@@ -7,6 +7,7 @@
 
 #include <apr_hash.h>
 #include <apr_strings.h>
+#include <stdlib.h>
 
 #define DAY (24 * 60 * 60)
 
@@ -26,8 +27,10 @@ ending *ending_make(apr_pool_t *p)
 {
     ending *e = apr_palloc(p, sizeof(*e));
 
-    e->pool = p;
-    e->said = apr_hash_make(p);
+    /* its own: whoever made it goes on using @a p while a thread names certificates */
+    if (apr_pool_create(&e->pool, p) != APR_SUCCESS)
+        abort(); /* as pools do */
+    e->said = apr_hash_make(e->pool);
     return e;
 }
 

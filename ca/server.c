@@ -232,33 +232,34 @@ static void close_all(desk *d)
 
 const scep_err *server_run(bool *replaced, office *o, const server_options *options, apr_pool_t *p)
 {
-    server s = { .options = options,
-                 .desk = { .options = options, .office = o, .epoll = -1 },
-                 .wake = -1,
-                 .signals = -1 };
+    server *s = apr_palloc(p, sizeof(*s)); /* hands that are not done in time outlive this call */
     const scep_err *err;
     sigset_t term;
 
-    if (apr_pool_create(&s.pool, p) != APR_SUCCESS)
+    *s = (server){ .options = options,
+                   .desk = { .options = options, .office = o, .epoll = -1 },
+                   .wake = -1,
+                   .signals = -1 };
+    if (apr_pool_create(&s->pool, p) != APR_SUCCESS)
         return scep_fail(p, INTERNAL, "no memory");
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     /* before the threads start, so that all of them have it blocked */
     if (pthread_sigmask(SIG_BLOCK, &term, NULL) != 0)
         return scep_fail(p, INTERNAL, "cannot block SIGTERM");
-    err = open_descriptors(&s, &term);
+    err = open_descriptors(s, &term);
     if (!err)
-        err = hands_start(&s.desk.hands, o, options, &s.desk.held, s.wake, p);
+        err = hands_start(&s->desk.hands, o, options, &s->desk.held, s->wake, p);
     if (err) {
-        close_descriptors(&s);
+        close_descriptors(s);
         return err;
     }
-    err = serve(&s);
-    *replaced = s.replaced;
-    if (hands_busy(s.desk.hands) > 0)
-        return scep_fail(p, INTERNAL, "%d calls did not end in time", hands_busy(s.desk.hands));
-    hands_stop(s.desk.hands);
-    close_all(&s.desk);
-    close_descriptors(&s);
+    err = serve(s);
+    *replaced = s->replaced;
+    if (hands_busy(s->desk.hands) > 0)
+        return scep_fail(p, INTERNAL, "%d calls did not end in time", hands_busy(s->desk.hands));
+    hands_stop(s->desk.hands);
+    close_all(&s->desk);
+    close_descriptors(s);
     return err;
 }

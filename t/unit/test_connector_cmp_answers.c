@@ -4,6 +4,9 @@
 #include "cmp_room.h"
 
 #include <apr_strings.h>
+#include <openssl/err.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 static void begin_room(void)
@@ -49,6 +52,7 @@ START_TEST(each_rejection_has_its_meaning)
     room.ca.text = "it is \"so\"";
     err = cmp_room_submit(&out, "", false);
     ck_assert(!out.asked);
+    ck_assert_msg(ERR_peek_error() == 0, "%s: nothing is left for another's error", row);
     if (rows[_i].code < 0) {
         assert_ok(err);
         ck_assert_int_eq(out.outcome, CONNECTOR_DENIED);
@@ -244,6 +248,46 @@ START_TEST(a_recipient_is_a_name)
 }
 END_TEST
 
+/* ---- a name that clerks share ---- */
+
+#define NAMES 10000
+
+static const X509_NAME *names[NAMES];
+static atomic_int ready_for[2];
+
+/* Each name at the same time as the other one. */
+static void *copy_names(void *data)
+{
+    const int me = *(int *)data;
+
+    for (int i = 0; i < NAMES; i++) {
+        X509_NAME *copy;
+
+        ready_for[me] = i + 1;
+        while (ready_for[!me] < i + 1)
+            continue;
+        copy = X509_NAME_dup(names[i]);
+        FIXTURE_MUST(copy && !X509_NAME_cmp(copy, names[0]));
+        X509_NAME_free(copy);
+    }
+    return NULL;
+}
+
+/* OpenSSL encodes a name when it is wanted, and writes into it as it does. */
+START_TEST(several_clerks_may_copy_the_recipient)
+{
+    int numbers[] = { 0, 1 };
+    pthread_t threads[2];
+
+    for (int i = 0; i < NAMES; i++)
+        assert_ok(cmp_name(&names[i], "/DC=test/O=Example/CN=CA", p));
+    for (int i = 0; i < 2; i++)
+        FIXTURE_MUST(pthread_create(&threads[i], NULL, copy_names, &numbers[i]) == 0);
+    for (int i = 0; i < 2; i++)
+        FIXTURE_MUST(pthread_join(threads[i], NULL) == 0);
+}
+END_TEST
+
 START_TEST(what_has_no_room_is_left_out)
 {
     connector_answer out;
@@ -343,6 +387,7 @@ static void add_tests(TCase *c)
     tcase_add_checked_fixture(c, begin_room, cmp_room_end);
     tcase_add_loop_test(c, each_rejection_has_its_meaning, 0, 16);
     tcase_add_loop_test(c, an_answer_that_was_changed_decides_nothing, 0, 2);
+    tcase_add_test(c, several_clerks_may_copy_the_recipient);
     tcase_add_test(c, an_error_without_protection_decides_nothing);
     tcase_add_loop_test(c, only_the_ca_speaks_for_the_ca, 0, 6);
     tcase_add_loop_test(c, each_status_has_its_meaning, 0, 10);

@@ -9,10 +9,14 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 #include <dirent.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define DAY 86400
@@ -460,6 +464,54 @@ START_TEST(of_two_nodes_that_sign_at_once_one_does)
 }
 END_TEST
 
+/* ---- two threads of one process ---- */
+
+static void (*while_written)(void); /* the CRL's file, once */
+static pthread_t another;
+static atomic_bool another_is_done;
+
+int fsync(int fd)
+{
+    char name[32], path[PATH_MAX] = "";
+    void (*first)(void) = while_written;
+
+    (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+    if (first && readlink(name, path, sizeof(path) - 1) > 0 && strstr(path, "/ca.crl")) {
+        while_written = NULL;
+        first();
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static void *sign_another(void *unused)
+{
+    apr_pool_t *p;
+
+    FIXTURE_MUST(apr_pool_create(&p, NULL) == APR_SUCCESS);
+    FIXTURE_MUST(!crl_sign(room_store, &authority, &ca, NULL, NULL, p));
+    apr_pool_destroy(p);
+    another_is_done = true;
+    return unused;
+}
+
+/* It may have to wait until the first file is there. */
+static void another_signs(void)
+{
+    FIXTURE_MUST(pthread_create(&another, NULL, sign_another, NULL) == 0);
+    for (int i = 0; i < 50 && !another_is_done; i++)
+        usleep(10000);
+}
+
+START_TEST(the_newest_one_stands_in_the_file_whoever_writes_last)
+{
+    while_written = another_signs;
+    OK(crl_sign(room_store, &authority, &ca, NULL, NULL, room_pool));
+    ck_assert_int_eq(pthread_join(another, NULL), 0);
+    ck_assert_int_eq(number_of(parsed(newest())), 2);
+    expect_published();
+}
+END_TEST
+
 /* The other node's CRL was collected before 0B was revoked, and arrives first. */
 static void other_node_signs_an_older_view(void)
 {
@@ -554,6 +606,7 @@ static Suite *crl_suite(void)
     tcase_add_loop_test(cases, a_new_one_is_due_when_a_third_of_its_time_is_left, 0, ROWS(times));
     tcase_add_test(cases, what_is_revoked_while_it_is_made_makes_it_due_again);
     tcase_add_test(cases, of_two_nodes_that_sign_at_once_one_does);
+    tcase_add_test(cases, the_newest_one_stands_in_the_file_whoever_writes_last);
     tcase_add_test(cases, another_nodes_one_that_lacks_a_revocation_is_not_enough);
     tcase_add_test(cases, the_file_is_made_again_where_it_is_missing_or_another);
     tcase_add_test(cases, a_file_that_cannot_be_written_does_not_lose_the_crl);
