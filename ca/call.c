@@ -55,8 +55,8 @@ void call_run(office *o, connection *c)
     scep_bytes answer;
     const scep_err *err;
 
-    ERR_clear_error(); /* what another call left in this thread's queue is no reason of this one's
-                        */
+    /* what another call left in this thread's queue is no reason of this one's */
+    ERR_clear_error();
     if (apr_time_now() >= c->call.deadline)
         answer = connection_refusal(c, SCEP_UNAVAILABLE, "waited too long in scep-ca's queue");
     else if (c->call.verb == SCEP_VERB_BUNDLE)

@@ -149,8 +149,9 @@ static void serve(clerk *k, job *j, bool waited)
     apr_pool_t *p;
 
     if (apr_pool_create(&p, NULL) != APR_SUCCESS)
-        abort();       /* as pools do */
-    ERR_clear_error(); /* what was left of another ask is no reason of this one's */
+        abort(); /* as pools do */
+    /* what was left of another ask is no reason of this one's */
+    ERR_clear_error();
     clerks_work(&asked, w, j->id, waited, p);
     pthread_mutex_lock(&w->all->lock);
     judge(w, &asked);

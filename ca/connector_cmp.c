@@ -15,6 +15,7 @@
 
 #include <apr_strings.h>
 #include <limits.h>
+#include <openssl/err.h>
 #include <openssl/rand.h>
 #include <string.h>
 
@@ -64,6 +65,15 @@ static const scep_err *issued(connector_answer *out, const cmp_talk *t)
     return scep_cert_der(&out->der, OSSL_CMP_CTX_get0_newCert(t->ctx), t->p);
 }
 
+/* What OpenSSL says of it adds nothing to the CA's words, and would come up in another's error. */
+static bool is_rejected(const cmp_talk *t)
+{
+    if (OSSL_CMP_CTX_get_status(t->ctx) != OSSL_CMP_PKISTATUS_rejection)
+        return false;
+    ERR_clear_error();
+    return true;
+}
+
 /* The CA's own word, which its protection vouches for: nothing was issued. */
 static const scep_err *rejected(connector_answer *out, const cmp_talk *t, const connector_ask *ask)
 {
@@ -93,7 +103,7 @@ static const scep_err *rejected(connector_answer *out, const cmp_talk *t, const 
  * word on the request, which was granted. */
 static void unconfirmed(connector_answer *out, const cmp_talk *t)
 {
-    bool refused = OSSL_CMP_CTX_get_status(t->ctx) == OSSL_CMP_PKISTATUS_rejection;
+    bool refused = is_rejected(t);
     const char *serial = scep_cert_serial(OSSL_CMP_CTX_get0_newCert(t->ctx), t->p);
 
     lost(out, &t->kept,
@@ -107,8 +117,6 @@ static void unconfirmed(connector_answer *out, const cmp_talk *t)
 /* Neither a certificate that is confirmed nor "wait". */
 static const scep_err *judge(connector_answer *out, cmp_talk *t, const connector_ask *ask)
 {
-    int status = OSSL_CMP_CTX_get_status(t->ctx);
-
     if (OSSL_CMP_CTX_get0_newCert(t->ctx)) {
         /* a wrong key was refused in certConf; the office keeps such a one and tells of it */
         if (t->wrong_key)
@@ -116,11 +124,13 @@ static const scep_err *judge(connector_answer *out, cmp_talk *t, const connector
         unconfirmed(out, t);
         return NULL;
     }
-    if (status == OSSL_CMP_PKISTATUS_rejection)
+    if (is_rejected(t))
         return rejected(out, t, ask);
     /* it said so, and only the first look after it failed: the request stands there already */
-    if (status == OSSL_CMP_PKISTATUS_waiting && t->kept.waits.len && !t->resumed) {
+    if (OSSL_CMP_CTX_get_status(t->ctx) == OSSL_CMP_PKISTATUS_waiting && t->kept.waits.len &&
+        !t->resumed) {
         t->kept.broken = t->sent;
+        ERR_clear_error(); /* as in is_rejected() */
         waits(out, t, 0);
         return NULL;
     }
@@ -212,7 +222,6 @@ static const scep_err *cmp_submit(connector_answer *out, connector *self, const 
 static const scep_err *cmp_revoke(connector *self, scep_bytes der, int reason, moment until,
                                   apr_pool_t *p)
 {
-    const char *words;
     cmp_talk *t;
     X509 *cert;
 
@@ -223,22 +232,20 @@ static const scep_err *cmp_revoke(connector *self, scep_bytes der, int reason, m
         return scep_fail(p, INTERNAL, "a revocation cannot be prepared");
     if (OSSL_CMP_exec_RR_ses(t->ctx) == 1)
         return NULL;
-    if (OSSL_CMP_CTX_get_status(t->ctx) != OSSL_CMP_PKISTATUS_rejection) {
+    if (!is_rejected(t)) {
         const scep_err *err = cmp_talk_error(t);
 
         return scep_fail(p, UNAVAILABLE, "%s", err->detail);
     }
-    words = cmp_words(t->ctx, p);
     if (OSSL_CMP_CTX_get_failInfoCode(t->ctx) & OSSL_CMP_CTX_FAILINFO_certRevoked)
         return NULL; /* it is, already */
-    return scep_fail(p, REFUSED, "%s", words);
+    return scep_fail(p, REFUSED, "%s", cmp_words(t->ctx, p));
 }
 
 /* A general message that asks for nothing: any protected answer shows that both know each other. */
 static const scep_err *cmp_check(connector *self, moment until, apr_pool_t *p)
 {
     STACK_OF(OSSL_CMP_ITAV) * lines;
-    const char *words;
     bool answered;
     cmp_talk *t;
 
@@ -248,11 +255,10 @@ static const scep_err *cmp_check(connector *self, moment until, apr_pool_t *p)
     sk_OSSL_CMP_ITAV_pop_free(lines, OSSL_CMP_ITAV_free);
     if (answered)
         return NULL;
-    if (OSSL_CMP_CTX_get_status(t->ctx) != OSSL_CMP_PKISTATUS_rejection)
+    if (!is_rejected(t))
         return cmp_talk_error(t);
-    words = cmp_words(t->ctx, p);
     if (cmp_judge(OSSL_CMP_CTX_get_failInfoCode(t->ctx), true) == CMP_MEND)
-        return scep_fail(p, CONFIG, "the CA refuses this service: %s", words);
+        return scep_fail(p, CONFIG, "the CA refuses this service: %s", cmp_words(t->ctx, p));
     return NULL;
 }
 

@@ -2,7 +2,6 @@
 #include "connector_cmp_int.h"
 
 #include <apr_strings.h>
-#include <openssl/err.h>
 
 #define WORDS_MOST 400
 
@@ -37,7 +36,6 @@ const char *cmp_words(const OSSL_CMP_CTX *ctx, apr_pool_t *p)
 {
     char *text = apr_pcalloc(p, OSSL_CMP_PKISI_BUFLEN);
 
-    ERR_clear_error(); /* OpenSSL's own word on it adds nothing, and would come up elsewhere */
     if (!OSSL_CMP_CTX_snprint_PKIStatus(ctx, text, OSSL_CMP_PKISI_BUFLEN))
         return "no words";
     return scep_printable(p, scep_bytes_of(text), WORDS_MOST);

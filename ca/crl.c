@@ -374,7 +374,7 @@ const scep_err *crl_sign(store *s, const conf_authority *a, connector *c, crl_pr
         }
         /* what another node signed meanwhile will do, if it knows of all that was revoked */
         wanted = wanted < 0 ? job.head.wanted : wanted;
-        SCEP_TRY(whole_get(&job.head, s, a->name, p));
+        SCEP_TRY(head_get(&job.head, s, a->name, p));
         if (job.head.number && job.head.holds >= wanted)
             return publish(s, a, p);
     }

@@ -171,8 +171,8 @@ static void audit_decision(const decision *d, bool approved, const scep_err *err
              : approved ? "issued"
                         : "denied",
              err ? scep_code_describe(err->code)->name : "OK",
-             err ? scep_in_quotes(d->p, err->detail, 300) : scep_in_quotes(d->p, d->reason, 300),
-             r ? r->subject : "", d->cert && !err ? d->cert->serial : "-", d->by);
+             scep_in_quotes(d->p, err ? err->detail : d->reason, 300), r ? r->subject : "",
+             d->cert && !err ? d->cert->serial : "-", d->by);
 }
 
 const scep_err *office_decide(scep_wire_done *out, office *o, const scep_wire_decide *in,
