@@ -229,10 +229,7 @@ is(state_of('odd')->{state}, 'withheld', '… it is withheld');
 
 # ---- scep-ca check
 
-sub checked {
-    return run([SCEPServer::built('scep-ca'), 'check', (is_root() ? ('--user', SCEPServer::ca_user()) : ()), $s->ca_conf],
-        env => $s->sanitizer_env, timeout => slow(60));
-}
+sub checked { return $s->ca_check(undef, is_root() ? ('--user', SCEPServer::ca_user()) : ()) }
 my $whole = slurp($s->ca_conf);
 spew($s->ca_conf, $whole =~ s/^tls_ca = .*chain\.pem\n//mgr);
 my $checked = checked();

@@ -332,7 +332,7 @@ is_deeply([unsettled()], [], 'all of them are settled');
     my $disposition = $ad->request_file(1, 'disposition');
     for my $case ([$disposition, 'issued'], [0x800706ba, 'a failure']) {
         $ad->request_file(1, 'disposition', $case->[0]);
-        my $check = run([SCEPServer::built('scep-ca'), 'check', $s->ca_conf], timeout => slow(60), env => $s->sanitizer_env)->{output};
+        my $check = $s->ca_check->{output};
         like($check, qr/^authority via,(?: .*\n)+?  reached +yes$/m, "scep-ca check: the CA is reached, and its first request is $case->[1]")
             or diag($check);
         like($check, qr/^authority silent,(?: .*\n)+?  reached +no: /m, '… and one that says nothing is not');

@@ -172,7 +172,7 @@ sub with_directory {
 sub check {
     my ($text) = @_;
     spew($s->ca_conf, $text, 0644);
-    return run([SCEPServer::built('scep-ca'), 'check', $s->ca_conf], timeout => slow(60), env => $s->sanitizer_env)->{output};
+    return $s->ca_check->{output};
 }
 
 # ---- what is refused at the start

@@ -219,6 +219,13 @@ sub httpd {
 
 sub configtest { return $_[0]->httpd('-t') }
 
+# `scep-ca check` as somebody types it, of ca_conf or another file: { status, output }.
+sub ca_check {
+    my ($self, $conf, @options) = @_;
+    return run([built('scep-ca'), 'check', @options, $conf // $self->ca_conf],
+        timeout => slow(60), env => $self->sanitizer_env);
+}
+
 # Start. Returns undef once a request is answered, or what went wrong. The exit status of
 # `-k start` says nothing: the second pass of the configuration runs in the background.
 sub start {
