@@ -131,11 +131,13 @@ sub open_session {
     return $handle;
 }
 
-# What it logged since it was ready.
+# What it logged from when it was ready until it was told to stop: then it ends its own workers too,
+# and has a line with FATAL for one that was at work, as autovacuum is now and then.
 sub log_lines {
     my ($self) = @_;
     my (undef, $since) = split /ready to accept connections\n/, slurp($self->{log}), 2;
-    return split /\n/, $since // '';
+    my ($served) = split /^.*received fast shutdown request$/m, $since // '', 2;
+    return split /\n/, $served // '';
 }
 
 # Stop it: whether it went by itself.
