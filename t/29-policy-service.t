@@ -24,7 +24,7 @@ is(scalar @names, 11, 'eleven endpoints');
 my $tls = "SSLEngine on\nScriptAlias /service \"\@DIR\@/cgi-bin/service\"\n<Location \"/service\">\nRequire all granted\n"
     . "SSLOptions +StdEnvVars\n</Location>\n";
 my $s = SCEPTest->ready(
-    SCEPTest::hosts(map { $_ => "SCEPPolicyModule $module{$_}\nSCEPPolicyModuleTimeout 3\n" } @names),
+    SCEPTest::hosts(map { $_ => "SCEPPolicyModule $module{$_}\nSCEPPolicyModuleTimeout @{[ slow(3) ]}\n" } @names),
     ports   => 13,
     modules => ['ssl', 'alias', 'env', $cgi],
     server  => 'SSLSessionCache none');
@@ -76,7 +76,7 @@ spew($s->ca_conf, $conf . $sections);
 spew("$dir/cgi-bin/service", <<"END" . <<'END2', 0755);
 #!$^X
 use strict; use warnings; use JSON::PP; use Digest::SHA 'hmac_sha256_hex'; use MIME::Base64;
-my (\$secret, \$notes) = ('$secret', '$dir/notes');
+my (\$secret, \$notes, \$too_long) = ('$secret', '$dir/notes', @{[ slow(3) + 2 ]});
 END
 my ($kind) = $ENV{PATH_INFO} =~ m{(\w+)};
 local $/; binmode STDIN; my $body = <STDIN>;
@@ -98,7 +98,7 @@ answer('{"allow":"true"}') if $kind eq 'words';
 answer('{"allow":true,"reason":"' . 'x' x 70000 . '"}') if $kind eq 'loud';
 answer('{"allow":true}', 500) if $kind eq 'error';
 if ($kind eq 'moved') { print "Status: 307\nLocation: good\nContent-Type: application/json\n\n{\"allow\":true}"; exit 0 }
-sleep 5 if $kind eq 'slow';
+sleep $too_long if $kind eq 'slow';
 END2
 
 # ---- what stops the start

@@ -77,6 +77,7 @@ sub begin_again {
 sub kill_httpd {
     my ($name, @also) = @_;
     my @ca  = $s->ca_pids;
+    halt($s->pid); # no worker is born after they were counted
     my @all = ($s->pid, $s->worker_pids);
     kill 'KILL', @all, @also;
     ok(wait_for(sub { !grep { pid_lives($_) } @all, @ca }, slow(15)), "$name: httpd is dead, and scep-ca gone");

@@ -26,7 +26,7 @@ for my $case (
     my $again = run($pki->enrolment("$work/cert2.pem", '--dn', 'C=CH, O=Example, CN=sun', @with));
     isnt($again->{status}, 0, 'a second time with the same challenge it is refused') or diag($again->{output});
 }
-ok((grep { /POST .*PKIOperation/ } split /\n/, slurp($s->dir . '/logs/access.log')), 'by POST');
+ok(wait_for(sub { slurp($s->dir . '/logs/access.log') =~ /POST .*PKIOperation/ }, slow(5)), 'by POST');
 
 $s->finish;
 done_testing();

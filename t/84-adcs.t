@@ -314,11 +314,11 @@ is_deeply([unsettled()], [], 'all of them are settled');
 # ---- a CA that is restored from a backup: it gives numbers a second time
 
 {
-    issued(enrol('via', 'before the restore'), 'a device enrols');
+    issued(decided(enrol('via', 'before the restore'), 'via', 60), 'a device enrols');
     my $restored = $ad->last_request - 8;
     must(['rm', '-r', map { $ad->ca . "/requests/$_" } $restored + 1 .. $ad->last_request]);
     spew($ad->ca . '/last', $restored);
-    issued(enrol('via', 'after the restore'), 'after the CA was restored, too');
+    issued(decided(enrol('via', 'after the restore'), 'via', 60), 'after the CA was restored, too');
     spew($hold, $ad->last_request);
     $reply = enrol('via', 'lost after the restore');
     pending($reply, 'and an answer that is then lost');

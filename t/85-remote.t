@@ -25,7 +25,7 @@ my $dir = $s->dir;
 
 my $folder = "$dir/elsewhere";
 mkdir $folder, 0755 or die "$folder: $!\n";
-my %timeout = (away => 3, down => 3, far => 30);
+my %timeout = (away => 3, down => slow(3), far => 30);
 for my $name (sort keys %timeout) {
     my $ca = SCEPAuthority::make($s, $name);
     my $conf = slurp($s->ca_conf);
@@ -49,8 +49,8 @@ issue() {
     [ -s "made.$1" ] || {
         openssl x509 -req -in "csr.$1" -CA "${2:-ca}.pem" -CAkey "${2:-ca}.key" -days "${3:-30}" \
             -set_serial "0x1$(openssl rand -hex 9)" > "made.$1.new" 2> /dev/null || exit 4
+        mv "made.$1.new" "made.$1" # first: it is killed now and then
         say "$1" issued
-        mv "made.$1.new" "made.$1"
     }
     cat "made.$1"
     exit 0
@@ -230,10 +230,12 @@ mode('away', 'issue');
 
 $s->expect_log('SCEP0251: \[authority down\] is left alone', 'SCEP0253: \[authority down\] is asked again .*did not get it');
 mode('down', 'down');
-my @waits = map { enrol('down') } 1 .. 5;
+my $key = $s->work('down.key'); # five in a row: before scep-ca asks anew for the first of them
+SCEPAuthority::openssl('genrsa', '-out', $key, '2048');
+my @waits = map { enrol('down', key => $key) } 1 .. 5;
 pending($_, 'a CA that is down: PENDING') for @waits;
 my $challenge = $s->mint(%{ $at{down}{at} });
-my $refused = enrol('down', challenge => $challenge);
+my $refused = enrol('down', key => $key, challenge => $challenge);
 is($refused->{http}{status}, 503, 'after five in a row: 503 at once');
 my $state = $s->scepctl_must('status', '--json');
 my %alone = map { $_->{name} => $_->{ca_left_alone} ? 1 : 0 } @{ $state->{authorities} };

@@ -8,6 +8,7 @@ use Errno ();
 use File::Path ();
 use File::Temp ();
 use IO::Socket::INET;
+use IO::Socket::UNIX;
 use POSIX ();
 use SCEPRun qw(run wait_for pid_lives parent_of command_of slow);
 
@@ -30,14 +31,23 @@ sub base_folder {
     die "no folder for temporary files that every user may enter: set TMPDIR\n";
 }
 
+# Who uses a port binds it later, and at times anew. A name that is gone with this process tells the
+# tests that run beside it which ones it has chosen.
+my @promised;
+
 sub free_ports {
     my ($n) = @_;
-    # All are held until the last is known, so that no two are the same.
-    my @held = map {
-        IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1, Proto => 'tcp')
-            or die "no free port on 127.0.0.1: $!\n"
-    } 1 .. $n;
-    return map { $_->sockport } @held;
+    my (@held, @ports);
+    for (1 .. $n + 100) {
+        my $held = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1, Proto => 'tcp')
+            or die "no free port on 127.0.0.1: $!\n";
+        push @held, $held; # which is not given a second time
+        my $promise = IO::Socket::UNIX->new(Local => "\0scep-test-port-" . $held->sockport, Listen => 1) or next;
+        push @promised, $promise;
+        push @ports,    $held->sockport;
+        return @ports if @ports == $n;
+    }
+    die "no $n ports on 127.0.0.1 that no other test has chosen: $!\n";
 }
 
 sub first_user {
