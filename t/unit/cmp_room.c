@@ -307,6 +307,7 @@ const scep_err *cmp_room_keep(void *baton, const char *cookie, apr_pool_t *pool)
 /* Each time by another connector, as if scep-ca had begun anew. */
 const scep_err *cmp_room_submit(connector_answer *out, const char *cookie, bool lost)
 {
+    const bool hangs = room.ca.http < 0;
     connector *c = cmp_room_open();
     const connector_ask ask = { .template = &cmp_room_template,
                                 .csr = room.csr,
@@ -314,7 +315,7 @@ const scep_err *cmp_room_submit(connector_answer *out, const char *cookie, bool 
                                 .cookie = cookie,
                                 .lost = lost,
                                 .keep = cmp_room_keep,
-                                .until = deadline_in(apr_time_from_sec(3)) };
+                                .until = deadline_in(apr_time_from_sec(hangs ? 3 : 20)) };
 
     *out = (connector_answer){ .outcome = CONNECTOR_DENIED };
     return c->submit(out, c, &ask, p);

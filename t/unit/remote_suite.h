@@ -75,7 +75,7 @@ static int lines_of(const char *id)
 /* A clerk writes its line after what it tells of can be seen. */
 static void await_lines(const char *id, int n)
 {
-    for (int i = 0; i < 500 && lines_of(id) < n; i++)
+    for (int i = 0; i < 1500 && lines_of(id) < n; i++)
         apr_sleep(20000);
     ck_assert_int_eq(lines_of(id), n);
 }

@@ -36,6 +36,7 @@ typedef struct fake {
     int acts;
     bool deaf;              /* greets nobody */
     atomic_int calls;       /* frames read after greetings */
+    atomic_int played;      /* of them, answered */
     atomic_int connections; /* greeted */
     atomic_bool good;       /* secrets and frames were as expected */
 } fake;
@@ -87,7 +88,20 @@ static bool play(fake *f, int fd, int verb, apr_pool_t *own)
                                 in_ms(5000), own);
     if (now == ANSWER_TWICE && scep_wire_write(fd, answer_to(verb, own), in_ms(5000), own))
         return false;
-    return !scep_wire_write(fd, answer_to(verb, own), in_ms(5000), own) && now != ANSWER_AND_CLOSE;
+    if (scep_wire_write(fd, answer_to(verb, own), in_ms(5000), own))
+        return false;
+    if (now == ANSWER_AND_CLOSE)
+        shutdown(fd, SHUT_RDWR);
+    atomic_fetch_add(&f->played, 1);
+    return now != ANSWER_AND_CLOSE;
+}
+
+/* Until @a n answers are sent to their ends, what follows the answer included. */
+static void await_played(int n)
+{
+    for (int i = 0; i < 10000 && server.played < n; i++)
+        usleep(1000);
+    ck_assert_int_ge(server.played, n);
 }
 
 /* The connection stays open, nothing is said. */
@@ -355,9 +369,9 @@ START_TEST(a_connection_that_the_other_side_closed_is_replaced_and_no_repetition
     start(script, 4);
     client = client_with(5000);
     assert_ok(enrol(client));
-    usleep(100000); /* the close arrives */
+    await_played(1);
     assert_ok(mint(client));
-    usleep(100000);
+    await_played(2);
     assert_ok(enrol(client)); /* the one repetition is still there */
     ck_assert_int_eq(server.calls, 4);
 }
@@ -371,7 +385,7 @@ START_TEST(an_answer_nobody_asked_for_is_not_taken_for_the_next)
     start(script, 2);
     client = client_with(5000);
     assert_ok(enrol(client));
-    usleep(100000); /* the second answer arrives */
+    await_played(1);
     assert_ok(mint(client));
     ck_assert_int_eq(server.connections, 2);
 }
@@ -383,9 +397,9 @@ START_TEST(a_silent_other_side_is_given_up_at_the_deadline)
     apr_time_t start_time = apr_time_now();
 
     start(script, 1);
-    assert_code(SCEP_UNAVAILABLE, enrol(client_with(300)));
-    ck_assert_int_ge(apr_time_now() - start_time, 290000);
-    ck_assert_int_lt(apr_time_now() - start_time, 2000000);
+    assert_code(SCEP_UNAVAILABLE, enrol(client_with(2000)));
+    ck_assert_int_ge(apr_time_now() - start_time, 1990000);
+    ck_assert_int_lt(apr_time_now() - start_time, 30000000);
     ck_assert_int_eq(server.calls, 1);
 }
 END_TEST
@@ -399,7 +413,7 @@ START_TEST(nobody_greeting_is_given_up_at_the_deadline)
     start(script, 1);
     assert_code(SCEP_UNAVAILABLE, mint(client_with(300)));
     ck_assert_int_ge(apr_time_now() - start_time, 290000);
-    ck_assert_int_lt(apr_time_now() - start_time, 2000000);
+    ck_assert_int_lt(apr_time_now() - start_time, 30000000);
 }
 END_TEST
 
@@ -409,11 +423,11 @@ START_TEST(no_socket_or_nobody_behind_it_is_said_at_once)
     apr_time_t start_time = apr_time_now();
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-    assert_code(SCEP_UNAVAILABLE, enrol(client_with(5000)));
+    assert_code(SCEP_UNAVAILABLE, enrol(client_with(30000)));
     memcpy(address.sun_path, server.path, sizeof(server.path));
     FIXTURE_MUST(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
-    assert_code(SCEP_UNAVAILABLE, enrol(client_with(5000)));
-    ck_assert_int_lt(apr_time_now() - start_time, 2000000);
+    assert_code(SCEP_UNAVAILABLE, enrol(client_with(30000)));
+    ck_assert_int_lt(apr_time_now() - start_time, 15000000);
     close(fd);
 }
 END_TEST

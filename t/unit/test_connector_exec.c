@@ -113,7 +113,7 @@ static connector_ask ask(const char *cookie)
                             .csr = csr_of(&request),
                             .id = "0123456789abcdef",
                             .cookie = cookie,
-                            .until = deadline_in(apr_time_from_sec(2)) };
+                            .until = deadline_in(apr_time_from_sec(20)) };
 }
 
 /* ---- open ---- */

@@ -246,10 +246,10 @@ static const scep_err *unused_of(store_tx *tx, void *baton)
     return store_unused_get(tx, "devices", baton);
 }
 
-/* Chores begin at once; at most ten seconds. @return whether all of @a says are in the log */
+/* Chores begin at once, and make keys: a minute at most. @return whether all @a says are there */
 static bool logged(const char *const *says, int n)
 {
-    for (int tries = 0; tries < 500; tries++) {
+    for (int tries = 0; tries < 3000; tries++) {
         const char *log = office_room_log(p);
         int found = 0;
 

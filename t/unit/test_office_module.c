@@ -23,6 +23,7 @@ static struct {
     _Atomic bool hangs, hung;      /* while it hears of a certificate */
     const char *heard;             /* dispositions in the order of their ends */
     module_call last;
+    apr_pool_t *pool; /* its own: any thread calls it */
 } module;
 
 static void await_flag(const _Atomic bool *flag, bool value)
@@ -49,7 +50,7 @@ static const char *hear(const module_call *c)
 static const scep_err *claim(const char **what, const char *value, apr_pool_t *pool)
 {
     if (!*what)
-        *what = apr_pstrdup(p, value);
+        *what = apr_pstrdup(module.pool, value);
     return strcmp(*what, value) ? scep_fail(pool, UNAVAILABLE, "another request's") : NULL;
 }
 
@@ -58,16 +59,16 @@ static const scep_err *answer(module_answer *out, policy_module *m, const module
 {
     (void)m;
     module.last = *c;
-    module.last.transaction_id = apr_pstrdup(p, c->transaction_id);
-    module.last.challenge = scep_bytes_dup(p, c->challenge);
-    module.last.csr = scep_bytes_dup(p, c->csr);
+    module.last.transaction_id = apr_pstrdup(module.pool, c->transaction_id);
+    module.last.challenge = scep_bytes_dup(module.pool, c->challenge);
+    module.last.csr = scep_bytes_dup(module.pool, c->csr);
     out->yes = true;
     if (module.down || (module.deaf && c->kind == MODULE_NOTIFY))
         return scep_fail(pool, UNAVAILABLE, "down");
     if (c->kind == MODULE_GENERATE)
         out->challenge = "made";
     if (c->kind == MODULE_NOTIFY)
-        module.heard = apr_pstrcat(p, module.heard ? module.heard : "", hear(c), NULL);
+        module.heard = apr_pstrcat(module.pool, module.heard ? module.heard : "", hear(c), NULL);
     module.verified += c->kind == MODULE_VERIFY;
     module.told += c->kind == MODULE_NOTIFY;
     module.told_issued += c->kind == MODULE_NOTIFY && c->disposition == POLICY_MODULE_SUCCESS;
@@ -88,6 +89,7 @@ static void up(void)
 
     o = office_room_up(p);
     memset(&module, 0, sizeof(module));
+    FIXTURE_MUST(apr_pool_create(&module.pool, NULL) == APR_SUCCESS);
     fake = (policy_module){
         .endpoint = "it", .address = "nowhere", .timeout = apr_time_from_sec(300), .call = answer
     };
@@ -99,6 +101,7 @@ static void down(void)
 {
     scep_clock_set(0);
     office_room_down(o);
+    apr_pool_destroy(module.pool);
 }
 
 /* A request of its own key, named by its number, with the one challenge. */

@@ -38,6 +38,7 @@ START_TEST(a_certificate_in_hand_waits_for_a_store_that_is_away)
     o->timeout = apr_time_from_sec(2);
     remote_room_does(ca, REMOTE_HANGS);
     assert_status(enrol("1"), SCEP_STATUS_PENDING);
+    ck_assert(remote_room_asked(ca, 1));
     store_patience_set(o->store, 0);
     other_says(&db, "BEGIN IMMEDIATE");
     remote_room_does(ca, REMOTE_ISSUES);

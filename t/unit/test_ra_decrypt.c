@@ -148,7 +148,7 @@ START_TEST(S_15_a_wrong_rsa_block_becomes_a_random_key_and_no_answer)
     const fixture_ca *ca = fixture_ca_get();
     scep_ra ra = { .sign = ca->ra.sign, .decrypt = { .key = odd_rsa_1024(p) } };
     fixture_request r = { 0 };
-    const fixture_sent *sent;
+    const fixture_sent *sent = NULL;
     scep_bytes plain = { 0 };
     const scep_err *err;
     scep_message *m;
@@ -161,16 +161,20 @@ START_TEST(S_15_a_wrong_rsa_block_becomes_a_random_key_and_no_answer)
     r.recipient = scep_X509(p, X509_dup(ra.decrypt.cert));
     FIXTURE_MUST(r.recipient && X509_set_pubkey(r.recipient, fixture_key_make(1024, NULL, p)));
     fixture_resign(r.recipient, ca->root_key);
-    sent = fixture_build(&r, p);
-    assert_ok(scep_message_open(&m, sent->der, &default_accept, p));
     FIXTURE_MUST(apr_pool_create(&each, p) == APR_SUCCESS);
     for (int i = 0; i < TRIES && !opened; i++) {
+        /* where OpenSSL itself makes up what is in the block, it is the same each time, and may be
+         * as long as a key */
+        if (i % 600 == 0) {
+            sent = fixture_build(&r, p);
+            assert_ok(scep_message_open(&m, sent->der, &default_accept, p));
+        }
         apr_pool_clear(each);
         err = scep_ra_decrypt(&plain, &ra, m, each);
         opened += !err;
     }
     ck_assert_int_eq(opened, 1);
-    ck_assert(!scep_bytes_equal(plain, sent->csr));
+    ck_assert(sent && !scep_bytes_equal(plain, sent->csr));
 }
 END_TEST
 

@@ -78,12 +78,12 @@ START_TEST(what_becomes_of_a_program_is_told)
         { "exec 1>&- 2>&-; sleep 30", SCEP_RAN_LATE, 0, "", "" },
         { "yes", SCEP_RAN_LOUD, 0, "", "" },
         { "sleep 30 & echo $FACT", SCEP_RAN_EXITED, 0, "a fact\n", "" },
-        { "(trap '' TERM; yes >&2) & sleep 0.1; echo done", SCEP_RAN_EXITED, 0, "done\n", "y" },
+        { "(trap '' TERM; yes >&2) & sleep 1; echo done", SCEP_RAN_EXITED, 0, "done\n", "y" },
     };
     scep_wire_ran ran;
 
     row = rows[_i].line;
-    ran = sh(row, nothing, 700);
+    ran = sh(row, nothing, rows[_i].outcome == SCEP_RAN_LATE ? 700 : 10000);
     ck_assert_msg(ran.outcome == rows[_i].outcome, "%s: outcome %u", row, ran.outcome);
     ck_assert_msg(ran.number == rows[_i].number, "%s: number %u", row, ran.number);
     ck_assert_str_eq(output_of(&ran), rows[_i].output);
@@ -333,7 +333,7 @@ static void halt(pid_t pid)
 START_TEST(a_runner_that_was_stopped_is_given_up_and_ends)
 {
     const char *const stop[] = { "-c", "kill -STOP $PPID; sleep 60", NULL };
-    const scep_wire_run run = { .program = "/bin/sh", .arguments = words_of(stop), .ms = 100 };
+    const scep_wire_run run = { .program = "/bin/sh", .arguments = words_of(stop), .ms = 1000 };
     struct pollfd pfd = { runner_fd(r), POLLIN, 0 }, none = { -1, 0, 0 };
     scep_wire_ran ran = sh("echo $PPID", nothing, 5000);
     const pid_t pid = (pid_t)atoi(output_of(&ran));

@@ -12,7 +12,8 @@ typedef struct worker {
     apr_pool_t *pool;
     int number, jobs;
     bool every_third_fails, every_fifth_is_poison;
-    int committed, refused, unavailable;
+    atomic_int committed;
+    int refused, unavailable;
 } worker;
 
 static void *APR_THREAD_FUNC run_jobs(apr_thread_t *thread, void *data)
@@ -144,7 +145,8 @@ START_TEST(whoever_waits_while_the_store_closes_gets_an_answer_that_is_true)
     worker w[ROOM_THREADS] = { 0 };
 
     start_workers(w, 3000);
-    apr_sleep(apr_time_from_msec(20));
+    for (int i = 0; i < 10000 && !w[0].committed; i++)
+        apr_sleep(apr_time_from_msec(1));
     store_close(room_store);
     join_workers(w);
     ck_assert_int_gt(w->committed, 0);

@@ -414,7 +414,7 @@ START_TEST(chores_remove_what_ended_and_stop)
     settled("id", 'k', 'c', 1);
     at(3601 + WEEK);
     room_expect(chores_start(&c, &o, room_pool), SCEP_OK);
-    for (int i = 0; i < 200 && (count || *left != '0'); i++) {
+    for (int i = 0; i < 3000 && (count || *left != '0'); i++) {
         other look = other_open();
 
         apr_sleep(apr_time_from_msec(10));
