@@ -208,6 +208,8 @@ sub hangs {
     is_deeply([sort keys %{ $json->{endpoints}[0] }], \@endpoint, 'with the same members');
     is($json->{endpoints}[0]{issued}, undef, 'but nothing is counted');
     is($json->{authorities}[0]{ca_ends}, $iso, 'and when the CA ends');
+    # by then each of httpd's processes says so
+    wait_for(sub { Time::HiRes::time() - $since > 2 }, 3);
     is($s->http('HEAD', '/scep-status')->{status}, 503, 'HEAD is 503, too');
     return;
 }
