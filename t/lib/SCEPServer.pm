@@ -38,16 +38,17 @@ my @promised;
 sub free_ports {
     my ($n) = @_;
     my (@held, @ports);
-    for (1 .. $n + 100) {
+    my $tries = $n + 100;
+    while (@ports < $n) {
+        die "no $n ports on 127.0.0.1 that no other test has chosen: $!\n" if $tries-- == 0;
         my $held = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1, Proto => 'tcp')
             or die "no free port on 127.0.0.1: $!\n";
         push @held, $held; # which is not given a second time
         my $promise = IO::Socket::UNIX->new(Local => "\0scep-test-port-" . $held->sockport, Listen => 1) or next;
         push @promised, $promise;
         push @ports,    $held->sockport;
-        return @ports if @ports == $n;
     }
-    die "no $n ports on 127.0.0.1 that no other test has chosen: $!\n";
+    return @ports;
 }
 
 sub first_user {
